@@ -1,0 +1,5 @@
+//! The `bowline` program. Everything it does lives in `bowline-cli`.
+
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

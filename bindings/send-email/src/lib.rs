@@ -1,0 +1,1 @@
+//! send_email: mail kept as .eml files or handed to SMTP.

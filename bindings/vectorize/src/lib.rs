@@ -1,0 +1,1 @@
+//! Vectorize with exact search on embedded SQLite.

@@ -1,0 +1,1 @@
+//! VPC networks: TCP and HTTP to an explicit allow-list.

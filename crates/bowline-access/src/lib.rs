@@ -1,0 +1,1 @@
+//! Access service tokens and policy evaluation; the only maker of a Permit.

@@ -1,0 +1,64 @@
+//! What a binding kind says about itself, and the list of kinds.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::{Binding, BoxError};
+
+/// What a binding may use of the process it runs in.
+#[derive(Debug, Clone)]
+pub struct Resources {
+    /// The state folder (absolute, exists). A binding keeps its files in a subfolder named after its kind.
+    pub state: PathBuf,
+}
+
+/// A binding's configuration could not be used. `field` is the key at fault, for the message only.
+#[derive(Debug, thiserror::Error)]
+#[error("`{field}`: {problem}")]
+pub struct ConfigError {
+    /// The key at fault, as written in the configuration.
+    pub field: String,
+    /// What is wrong and what would be right, in one sentence.
+    pub problem: String,
+    /// The failure below, when there is one.
+    #[source]
+    pub source: Option<BoxError>,
+}
+
+impl ConfigError {
+    /// A problem with `field`.
+    pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { field: field.into(), problem: problem.into(), source: None }
+    }
+}
+
+/// One binding kind: how it is spelled in a wrangler configuration and how to build it.
+#[derive(Debug)]
+pub struct Descriptor {
+    /// The kind as the upload API spells it: `d1`, `vectorize`, `send_email`, `vpc_network`.
+    pub kind: &'static str,
+    /// The wrangler key that lists bindings of this kind: `d1_databases`, …
+    pub wrangler_key: &'static str,
+    /// The member of a wrangler entry that names the binding: `binding` or `name`.
+    pub name_key: &'static str,
+    /// One line for `bowline bindings` and the reference page.
+    pub summary: &'static str,
+    /// Builds a binding from its own wrangler entry (a JSON object; other kinds' options stay opaque to everyone else).
+    pub build: fn(&serde_json::Value, &Resources) -> Result<Arc<dyn Binding>, ConfigError>,
+}
+
+/// The list of binding kinds. There is no enum of kinds to extend: a kind is a line in the registry.
+#[derive(Debug, Clone, Copy)]
+pub struct Registry(pub &'static [&'static Descriptor]);
+
+impl Registry {
+    /// The descriptor of `kind`.
+    pub fn kind(&self, kind: &str) -> Option<&'static Descriptor> {
+        self.0.iter().copied().find(|descriptor| descriptor.kind == kind)
+    }
+
+    /// All descriptors, in the order they are listed.
+    pub fn iter(&self) -> impl Iterator<Item = &'static Descriptor> {
+        self.0.iter().copied()
+    }
+}

@@ -1,0 +1,62 @@
+//! The seam between the router and a binding.
+//!
+//! A binding is one folder under `bindings/` that implements [`Binding`] and exports one [`Descriptor`], plus one
+//! line in `bowline-remote`'s registry. It sees a [`CallContext`] and typed operations; it knows nothing of Access,
+//! of `MF-*` headers or of WebSocket frames.
+//!
+//! ```text
+//! router ──▶ Binding::fetch    HTTP in, HTTP out (or a spliced upgrade)
+//!        ──▶ Binding::target   the object that answers Cap'n Web calls
+//!        ──▶ Binding::connect  a byte stream to an address
+//! ```
+
+mod body;
+mod context;
+mod descriptor;
+mod error;
+mod fetch;
+
+pub use body::{Body, BodyError, BoxError, collect, empty, full};
+pub use context::{CallContext, ConnectAddress};
+pub use descriptor::{ConfigError, Descriptor, Registry, Resources};
+pub use error::{BindingError, ErrorKind, Retry};
+pub use fetch::{BoxDuplex, Duplex, FetchReply, FetchRequest, UpgradeRequest};
+
+/// Which of the three flows a binding answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Surfaces {
+    /// HTTP requests ([`Binding::fetch`]).
+    pub fetch: bool,
+    /// Cap'n Web calls ([`Binding::target`]).
+    pub rpc: bool,
+    /// TCP streams ([`Binding::connect`]).
+    pub connect: bool,
+}
+
+/// What a Worker sees under one binding name.
+///
+/// Every method is cancel safe in the sense that dropping its future never leaves a half-applied change behind: a
+/// store either applied the operation or did not.
+#[async_trait::async_trait]
+pub trait Binding: Send + Sync + 'static {
+    /// The flows this binding answers. The contract suite tests exactly these.
+    fn surfaces(&self) -> Surfaces;
+
+    /// Answers one request of the fetch flow. An `Err` is for failures that have no shape of the binding's own; the
+    /// caller turns it into a plain text answer.
+    async fn fetch(&self, cx: &CallContext, request: FetchRequest) -> Result<FetchReply, BindingError> {
+        let _ = request;
+        Err(BindingError::unsupported("fetch", &cx.binding))
+    }
+
+    /// The main object of one Cap'n Web session.
+    fn target(&self, cx: &CallContext) -> Result<std::sync::Arc<dyn capnweb::Target>, BindingError> {
+        Err(BindingError::unsupported("rpc", &cx.binding))
+    }
+
+    /// Opens a byte stream to `to`, which is exactly what user code passed to `connect()`.
+    async fn connect(&self, cx: &CallContext, to: ConnectAddress) -> Result<BoxDuplex, BindingError> {
+        let _ = to;
+        Err(BindingError::unsupported("connect", &cx.binding))
+    }
+}

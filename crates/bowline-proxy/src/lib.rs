@@ -1,0 +1,1 @@
+//! The local endpoint that carries credentials to the remote.

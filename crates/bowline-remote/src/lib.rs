@@ -1,0 +1,1 @@
+//! The remote endpoint: gateway, router, registry.

@@ -1,0 +1,1 @@
+//! Relays TCP over WebSocket and spliced upgrades.

@@ -1,0 +1,1 @@
+//! The wire between proxy and remote: MF-* headers and the three flows.

@@ -1,0 +1,1 @@
+//! Finds, configures and supervises the workerd binary.

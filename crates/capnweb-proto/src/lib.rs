@@ -1,0 +1,1 @@
+//! The Cap'n Web protocol as a state machine without I/O.
