@@ -30,7 +30,9 @@ pub fn empty() -> Body {
 
 /// A body of known bytes.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// Reads `body` to its end, refusing more than `limit` bytes. Cancel safe: the body is dropped with the future.

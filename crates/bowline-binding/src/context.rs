@@ -14,7 +14,10 @@ pub struct CallContext {
 impl CallContext {
     /// A context for `binding`, called by `identity`.
     pub fn new(binding: impl Into<Arc<str>>, identity: impl Into<Arc<str>>) -> Self {
-        Self { binding: binding.into(), identity: identity.into() }
+        Self {
+            binding: binding.into(),
+            identity: identity.into(),
+        }
     }
 }
 
@@ -66,10 +69,26 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for (text, shown) in [("db.internal:5432", "db.internal:5432"), ("[::1]:1", "[::1]:1"), ("A:65535", "a:65535")] {
+        for (text, shown) in [
+            ("db.internal:5432", "db.internal:5432"),
+            ("[::1]:1", "[::1]:1"),
+            ("A:65535", "a:65535"),
+        ] {
             assert_eq!(ConnectAddress::parse(text).unwrap().to_string(), shown);
         }
-        for bad in ["", "host", ":1", "host:0", "host:65536", "host:x", "::1:80", "a b:1", "u@h:1", "h/p:1", "[x]:1"] {
+        for bad in [
+            "",
+            "host",
+            ":1",
+            "host:0",
+            "host:65536",
+            "host:x",
+            "::1:80",
+            "a b:1",
+            "u@h:1",
+            "h/p:1",
+            "[x]:1",
+        ] {
             assert_eq!(ConnectAddress::parse(bad), None, "{bad}");
         }
     }

@@ -28,9 +28,16 @@ pub struct ConfigError {
 impl ConfigError {
     /// A problem with `field`.
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into(), source: None }
+        Self {
+            field: field.into(),
+            problem: problem.into(),
+            source: None,
+        }
     }
 }
+
+/// Builds a binding from its own wrangler entry.
+pub type Build = fn(&serde_json::Value, &Resources) -> Result<Arc<dyn Binding>, ConfigError>;
 
 /// One binding kind: how it is spelled in a wrangler configuration and how to build it.
 #[derive(Debug)]
@@ -44,7 +51,7 @@ pub struct Descriptor {
     /// One line for `bowline bindings` and the reference page.
     pub summary: &'static str,
     /// Builds a binding from its own wrangler entry (a JSON object; other kinds' options stay opaque to everyone else).
-    pub build: fn(&serde_json::Value, &Resources) -> Result<Arc<dyn Binding>, ConfigError>,
+    pub build: Build,
 }
 
 /// The list of binding kinds. There is no enum of kinds to extend: a kind is a line in the registry.

@@ -55,7 +55,13 @@ impl BindingError {
             ErrorKind::Unavailable | ErrorKind::RateLimited => Retry::Yes,
             _ => Retry::No,
         };
-        Self { kind, retry, operation, message: message.into(), source: None }
+        Self {
+            kind,
+            retry,
+            operation,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// The same failure with its cause.
@@ -67,6 +73,10 @@ impl BindingError {
 
     /// `binding` does not answer this flow.
     pub fn unsupported(flow: &'static str, binding: &str) -> Self {
-        Self::new(ErrorKind::Unsupported, flow, format!("binding \"{binding}\" does not answer {flow}"))
+        Self::new(
+            ErrorKind::Unsupported,
+            flow,
+            format!("binding \"{binding}\" does not answer {flow}"),
+        )
     }
 }

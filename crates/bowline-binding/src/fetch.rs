@@ -72,7 +72,9 @@ impl FetchRequest {
     }
 
     fn after_authority(&self) -> &str {
-        let Some((_, rest)) = self.url.split_once("://") else { return &self.url };
+        let Some((_, rest)) = self.url.split_once("://") else {
+            return &self.url;
+        };
         rest.find(['/', '?', '#']).map_or("", |at| &rest[at..])
     }
 }
@@ -86,7 +88,11 @@ mod tests {
         for (url, path, query) in [
             ("https://fake-host", "/", ""),
             ("https://fake-host?limit=1#x", "/", "limit=1"),
-            ("http://d1/query?resultsFormat=NONE", "/query", "resultsFormat=NONE"),
+            (
+                "http://d1/query?resultsFormat=NONE",
+                "/query",
+                "resultsFormat=NONE",
+            ),
             ("http://h/a%2F..%2Fb#f", "/a%2F..%2Fb", ""),
             ("", "/", ""),
         ] {

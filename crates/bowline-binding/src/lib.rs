@@ -18,7 +18,7 @@ mod fetch;
 
 pub use body::{Body, BodyError, BoxError, collect, empty, full};
 pub use context::{CallContext, ConnectAddress};
-pub use descriptor::{ConfigError, Descriptor, Registry, Resources};
+pub use descriptor::{Build, ConfigError, Descriptor, Registry, Resources};
 pub use error::{BindingError, ErrorKind, Retry};
 pub use fetch::{BoxDuplex, Duplex, FetchReply, FetchRequest, UpgradeRequest};
 
