@@ -292,7 +292,7 @@ mod tests {
         while back < 64 * 64 * 1024 {
             back += source.next().await.unwrap().unwrap().len();
         }
-        sent.await.unwrap();
+        drop(sent.await.unwrap());
     }
 
     #[tokio::test(start_paused = true)]
