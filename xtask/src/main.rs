@@ -1,2 +1,39 @@
-//! Repository chores.
-fn main() {}
+//! Repository chores: `cargo xtask CHORE`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for a terminal")]
+
+mod conformance;
+mod lint;
+mod run;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+
+/// Repository chores.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Run every test, after installing what the tests need.
+    Test(test::TestArgs),
+    /// Formatting, clippy, documentation, dependencies and the repository's own rules.
+    Lint,
+    /// The repository's own rules alone: what a diff cannot show.
+    Tidy,
+    /// Run the conformance cases of an area against the freshly built program.
+    Conformance(conformance::ConformanceArgs),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().chore {
+        Chore::Test(args) => test::run(&args),
+        Chore::Lint => lint::run(),
+        Chore::Tidy => tidy::run(),
+        Chore::Conformance(args) => conformance::run(&args),
+    }
+}

@@ -1,0 +1,57 @@
+//! `cargo xtask conformance AREA…`: the cases of an area against the freshly built program.
+
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::run::{cargo, check};
+
+/// An area is a name prefix of end-to-end tests.
+const AREAS: &[(&str, &str)] = &[
+    ("line", "test(elimination) | test(wire) | test(refusal)"),
+    ("bindings", "test(miniflare) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network)"),
+    ("d1", "test(miniflare) | package(bowline-d1)"),
+    ("vectorize", "test(miniflare) | package(bowline-vectorize)"),
+    ("send-email", "test(miniflare) | package(bowline-send-email)"),
+    ("vpc-network", "test(miniflare) | package(bowline-vpc-network)"),
+    ("access", "test(elimination) | test(refusal) | package(bowline-access)"),
+    ("capnweb", "package(capnweb) | package(capnweb-proto)"),
+    ("workerd", "package(bowline-workerd)"),
+];
+
+#[derive(Debug, Args)]
+pub(crate) struct ConformanceArgs {
+    /// One or more areas.
+    #[arg(required = true, value_parser = AREAS.iter().map(|(name, _)| *name).collect::<Vec<_>>())]
+    area: Vec<String>,
+}
+
+/// Runs the areas and ends with the line `N passed, N failed`.
+pub(crate) fn run(args: &ConformanceArgs) -> anyhow::Result<()> {
+    check(&mut cargo(["build", "--workspace"]))?;
+    let filter = AREAS
+        .iter()
+        .filter(|(name, _)| args.area.iter().any(|area| area == name))
+        .map(|(_, filter)| format!("({filter})"))
+        .collect::<Vec<_>>()
+        .join(" | ");
+    let output = cargo(["nextest", "run", "--workspace", "--no-fail-fast", "--color", "never", "-E", &filter])
+        .stdout(Stdio::inherit())
+        .stderr(Stdio::piped())
+        .output()
+        .context("start cargo nextest")?;
+    let log = String::from_utf8_lossy(&output.stderr);
+    eprint!("{log}");
+    let summary = log.lines().rev().find(|line| line.trim_start().starts_with("Summary")).unwrap_or_default();
+    let count = |word: &str| -> u32 {
+        let before = summary.split(word).next().filter(|before| before.len() < summary.len());
+        before.and_then(|before| before.split_whitespace().next_back()?.parse().ok()).unwrap_or(0)
+    };
+    let (passed, failed) = (count(" passed"), count(" failed") + count(" timed out"));
+    println!("{passed} passed, {failed} failed");
+    if !output.status.success() || passed == 0 {
+        bail!("conformance of {} failed", args.area.join(", "));
+    }
+    Ok(())
+}
