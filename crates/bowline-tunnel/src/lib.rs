@@ -13,4 +13,4 @@ mod close;
 mod relay;
 
 pub use close::close_reason;
-pub use relay::{Ended, Relayed, refuse, relay, server_socket};
+pub use relay::{Ended, Relayed, abort_rpc, refuse, relay, server_socket};

@@ -55,6 +55,22 @@ pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut socket: WebSocketStre
     part(&mut socket, CloseCode::Error, reason).await;
 }
 
+/// Ends an rpc session with one abort message that carries `text`, then closes with 3000 and `reason`.
+///
+/// Written here and not with a Cap'n Web session, because whoever refuses a session has none: it is one message of the
+/// protocol (protocol page, "abort"), and the text needs JSON's escaping.
+pub async fn abort_rpc<S: AsyncRead + AsyncWrite + Unpin>(
+    mut socket: WebSocketStream<S>,
+    text: &str,
+    reason: &str,
+) {
+    let message = serde_json::json!(["abort", ["error", "Error", text]]).to_string();
+    let sent = tokio::time::timeout(PARTING, socket.send(Message::text(message))).await;
+    if matches!(sent, Ok(Ok(()))) {
+        part(&mut socket, CloseCode::Library(3000), reason).await;
+    }
+}
+
 /// Carries bytes until one side ends. There is no limit on how long a healthy tunnel may be idle: a database
 /// connection in a pool is. Back-pressure is the sockets' own, each direction by itself: were one to wait for the
 /// other, an echoing far side would stop both for good.

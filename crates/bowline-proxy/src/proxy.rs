@@ -1,0 +1,399 @@
+//! One request from the local side to the remote and back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bowline_wire::flow::{Flow, classify, flow_of};
+use bowline_wire::header::MF_FORWARDED_RESPONSE;
+use bytes::{Bytes, BytesMut};
+use http::header::{HOST, HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::Frame;
+use hyper_util::rt::TokioIo;
+use tokio_util::sync::CancellationToken;
+
+use crate::credentials::CredentialHeaders;
+use crate::respond::{self, Failure};
+use crate::upstream::{self, UpstreamClient};
+use crate::{CredentialState, TlsError, refusal, tls};
+
+/// A streamed body. The same type as `bowline_binding::Body`, without the dependency.
+pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// How long each wait may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// Name resolution, TCP and TLS together.
+    pub connect: Duration,
+    /// From sending an upgrade to its answer.
+    pub upgrade: Duration,
+    /// From sending a request to the head of its answer. Generous: a model may think for minutes.
+    pub first_byte: Duration,
+    /// Reading the body of a refusal.
+    pub refusal_body: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            upgrade: Duration::from_secs(30),
+            first_byte: Duration::from_secs(300),
+            refusal_body: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a proxy is made of.
+#[derive(Default)]
+pub struct ProxyOptions {
+    /// The remote, `http:` or `https:`, with an optional path that is put before every request's path.
+    pub remote: Uri,
+    /// What to send to it.
+    pub credentials: CredentialState,
+    /// Files of certificate authorities to trust besides the system's.
+    pub extra_authorities: Vec<PathBuf>,
+    /// Deadlines.
+    pub deadlines: Deadlines,
+    /// Called with the full text of the first refusal, once for the life of the proxy.
+    pub on_refusal: Option<Box<dyn Fn(&str) + Send + Sync>>,
+}
+
+/// A proxy could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// The remote is not an `http:` or `https:` URL with a host and no query.
+    #[error("`{0}` is not an http or https URL of a remote")]
+    Remote(String),
+    /// A credential cannot be sent in a header. Which one is not shown.
+    #[error("a credential has characters that no header can carry")]
+    Credential(#[source] http::header::InvalidHeaderValue),
+    /// TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// The proxy of one remote. Cheap to clone.
+#[derive(Clone)]
+pub struct Proxy(Arc<Inner>);
+
+struct Inner {
+    client: UpstreamClient,
+    scheme: http::uri::Scheme,
+    authority: http::uri::Authority,
+    host: HeaderValue,
+    /// The remote's own path without a trailing `/`.
+    prefix: String,
+    credentials: CredentialState,
+    headers: Option<CredentialHeaders>,
+    deadlines: Deadlines,
+    on_refusal: Option<Box<dyn Fn(&str) + Send + Sync>>,
+    refusal_told: AtomicBool,
+    shutdown: CancellationToken,
+}
+
+impl Proxy {
+    /// A proxy for one remote. Opens nothing yet.
+    pub fn new(options: ProxyOptions) -> Result<Self, ProxyError> {
+        let bad = || ProxyError::Remote(options.remote.to_string());
+        let parts = options.remote.clone().into_parts();
+        let scheme = parts
+            .scheme
+            .filter(|scheme| matches!(scheme.as_str(), "http" | "https"))
+            .ok_or_else(bad)?;
+        // User information in a URL is a secret in the wrong place.
+        let authority = parts
+            .authority
+            .filter(|authority| !authority.as_str().contains('@'))
+            .ok_or_else(bad)?;
+        if options.remote.query().is_some() {
+            return Err(bad());
+        }
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| bad())?;
+        let tls = if scheme.as_str() == "https" {
+            Some(tls::client_config(&options.extra_authorities)?)
+        } else {
+            None
+        };
+        Ok(Self(Arc::new(Inner {
+            client: upstream::client(tls, options.deadlines.connect),
+            scheme,
+            authority,
+            host,
+            prefix: options.remote.path().trim_end_matches('/').to_owned(),
+            headers: options.credentials.headers().map_err(ProxyError::Credential)?,
+            credentials: options.credentials,
+            deadlines: options.deadlines,
+            on_refusal: options.on_refusal,
+            refusal_told: AtomicBool::new(false),
+            shutdown: CancellationToken::new(),
+        })))
+    }
+
+    /// Ends every spliced stream. Requests under way go on.
+    pub fn shutdown(&self) {
+        self.0.shutdown.cancel();
+    }
+
+    /// Carries one request in the form of the wire. `path` is what follows the remote's own path, starting with `/`.
+    ///
+    /// Never fails: what goes wrong becomes an answer the caller's flow can show. Dropping the future drops the request.
+    pub async fn call<B>(&self, path: &str, mut request: Request<B>) -> Response<Body>
+    where
+        B: http_body_util::BodyExt<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let flow = flow_of(request.uri(), request.headers());
+        let call = match classify(request.uri(), request.headers()) {
+            Ok(call) => call,
+            Err(error) => return respond::text(StatusCode::BAD_REQUEST, format!("bowline: {error}")),
+        };
+        let binding = call.binding;
+        tracing::debug!(flow = flow.name(), binding.name = %binding, upstream.host = %self.0.authority, "call");
+        let upgrade = call.upgrade.then(|| hyper::upgrade::on(&mut request));
+        let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
+        let outgoing = match self.outgoing(path, request) {
+            Ok(outgoing) => outgoing,
+            Err(failure) => return failure.into_response(),
+        };
+
+        let deadline = if upgrade.is_some() {
+            self.0.deadlines.upgrade
+        } else {
+            self.0.deadlines.first_byte
+        };
+        let outcome = match tokio::time::timeout(deadline, self.0.client.request(outgoing)).await {
+            Ok(Ok(response)) => self.judge(&binding, flow, response).await,
+            Ok(Err(error)) => Err(self.unreachable(&binding, &error)),
+            Err(_) => {
+                let hop = if upgrade.is_some() {
+                    "the upgrade at"
+                } else {
+                    "waiting for an answer of"
+                };
+                let cause = format!("nothing came within {} s", deadline.as_secs_f32());
+                Err(respond::unreachable(
+                    &binding,
+                    hop,
+                    self.0.authority.as_str(),
+                    &cause,
+                    true,
+                ))
+            }
+        };
+        match (outcome, upgrade) {
+            (Ok(response), Some(local)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                self.splice(response, local)
+            }
+            (Ok(response), _) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
+            // A failed upgrade of rpc or connect tells user code nothing, so it is accepted and ended with the text.
+            (Err(failure), Some(local)) if flow != Flow::Fetch => {
+                respond_on_socket(flow, failure, key, local)
+            }
+            (Err(failure), _) => failure.into_response(),
+        }
+    }
+
+    /// The request as it goes to the remote: where to, for whom, and with which credentials; the rest untouched.
+    fn outgoing<B>(&self, path: &str, request: Request<B>) -> Result<Request<Body>, Failure>
+    where
+        B: http_body_util::BodyExt<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        let query = request
+            .uri()
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
+        let uri = Uri::builder()
+            .scheme(self.0.scheme.clone())
+            .authority(self.0.authority.clone())
+            .path_and_query(format!("{}{path}{query}", self.0.prefix))
+            .build();
+        *request.uri_mut() = uri.map_err(|error| Failure {
+            status: StatusCode::BAD_REQUEST,
+            text: format!("bowline: {error}"),
+        })?;
+        // `insert` replaces in place, so the order of the others stays as it came.
+        request.headers_mut().insert(HOST, self.0.host.clone());
+        if request.headers().contains_key(UPGRADE) && request.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS)
+        {
+            // Frames are spliced as they are, so neither leg may compress them.
+            let kept = without(request.headers(), &SEC_WEBSOCKET_EXTENSIONS);
+            *request.headers_mut() = kept;
+        }
+        if let Some(credentials) = &self.0.headers {
+            credentials.add_to(request.headers_mut());
+        }
+        Ok(request)
+    }
+
+    /// Passes an answer on, or recognises a refusal in it. Only an answer that might be one has its body looked at.
+    async fn judge(
+        &self,
+        binding: &str,
+        flow: Flow,
+        response: Response<hyper::body::Incoming>,
+    ) -> Result<Response<Body>, Failure> {
+        let boxed = |body: hyper::body::Incoming| body.map_err(Into::into).boxed_unsync();
+        let status = response.status();
+        let host = self.0.authority.as_str();
+        if response.headers().contains_key(MF_FORWARDED_RESPONSE) && flow == Flow::Fetch {
+            return Ok(response.map(boxed));
+        }
+        let upgrade_failed = flow != Flow::Fetch && status != StatusCode::SWITCHING_PROTOCOLS;
+        let (parts, body) = response.into_parts();
+        if !upgrade_failed && !refusal::needs_body(status, &parts.headers) {
+            return match refusal::classify(status, &parts.headers, b"") {
+                Some(refusal) => Err(self.refused(binding, status, refusal)),
+                None => Ok(Response::from_parts(parts, boxed(body))),
+            };
+        }
+        let (prefix, rest) = read_prefix(body, self.0.deadlines.refusal_body).await;
+        if let Some(refusal) = refusal::classify(status, &parts.headers, &prefix) {
+            return Err(self.refused(binding, status, refusal));
+        }
+        if upgrade_failed {
+            return Err(respond::not_upgraded(binding, host, status, &prefix));
+        }
+        Ok(Response::from_parts(parts, replay(prefix, rest)))
+    }
+
+    fn refused(&self, binding: &str, status: StatusCode, refusal: refusal::Refusal) -> Failure {
+        let failure = respond::refused(
+            binding,
+            self.0.authority.as_str(),
+            status,
+            refusal,
+            &self.0.credentials,
+        );
+        tracing::debug!(upstream.host = %self.0.authority, refusal = ?refusal, "refused");
+        if !self.0.refusal_told.swap(true, Ordering::Relaxed)
+            && let Some(tell) = &self.0.on_refusal
+        {
+            tell(failure.text.trim_end());
+        }
+        failure
+    }
+
+    fn unreachable(&self, binding: &str, error: &hyper_util::client::legacy::Error) -> Failure {
+        let mut cause = String::new();
+        let mut next: Option<&dyn std::error::Error> = std::error::Error::source(error);
+        let mut timed_out = false;
+        while let Some(error) = next {
+            timed_out |= error
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut);
+            cause = error.to_string();
+            next = error.source();
+        }
+        let hop = if error.is_connect() {
+            "connecting to"
+        } else {
+            "the request to"
+        };
+        let cause = if cause.is_empty() {
+            error.to_string()
+        } else {
+            cause
+        };
+        respond::unreachable(binding, hop, self.0.authority.as_str(), &cause, timed_out)
+    }
+
+    /// Joins the two upgraded connections. Bytes go through as they are.
+    fn splice(&self, mut response: Response<Body>, local: hyper::upgrade::OnUpgrade) -> Response<Body> {
+        let remote = hyper::upgrade::on(&mut response);
+        let (shutdown, deadline) = (self.0.shutdown.clone(), self.0.deadlines.upgrade);
+        tokio::spawn(async move {
+            let both = async { tokio::try_join!(local, remote) };
+            let Ok(Ok((local, remote))) = tokio::time::timeout(deadline, both).await else {
+                return;
+            };
+            let (mut local, mut remote) = (TokioIo::new(local), TokioIo::new(remote));
+            tokio::select! {
+                // How it ended is told by the frames themselves; an abrupt end on one side becomes one on the other.
+                _ = tokio::io::copy_bidirectional(&mut local, &mut remote) => {}
+                () = shutdown.cancelled() => {}
+            }
+        });
+        let (parts, _) = response.into_parts();
+        Response::from_parts(parts, Empty::new().map_err(|never| match never {}).boxed_unsync())
+    }
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Proxy({})", self.0.authority)
+    }
+}
+
+/// `headers` in their order, without one name. (`HeaderMap::remove` moves the last header into the gap.)
+fn without(headers: &HeaderMap, name: &HeaderName) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    for (key, value) in headers.iter().filter(|(key, _)| *key != name) {
+        kept.append(key.clone(), value.clone());
+    }
+    kept
+}
+
+/// Answers a failed rpc or connect upgrade on a WebSocket of our own (docs/adr/0001).
+fn respond_on_socket(
+    flow: Flow,
+    failure: Failure,
+    key: Option<HeaderValue>,
+    local: hyper::upgrade::OnUpgrade,
+) -> Response<Body> {
+    use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+    let accept = key.and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok());
+    let Some(accept) = accept else {
+        return failure.into_response();
+    };
+    tokio::spawn(async move {
+        let Ok(Ok(upgraded)) = tokio::time::timeout(Duration::from_secs(30), local).await else {
+            return;
+        };
+        let socket = bowline_tunnel::server_socket(TokioIo::new(upgraded)).await;
+        match flow {
+            Flow::Rpc => bowline_tunnel::abort_rpc(socket, &failure.text, failure.first_line()).await,
+            _ => bowline_tunnel::refuse(socket, failure.first_line()).await,
+        }
+    });
+    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(http::header::SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+/// At most [`refusal::PREFIX`] bytes of a body, or what has come when the deadline passes; and the rest, unread.
+async fn read_prefix(mut body: hyper::body::Incoming, deadline: Duration) -> (Bytes, hyper::body::Incoming) {
+    let mut prefix = BytesMut::new();
+    let _ = tokio::time::timeout(deadline, async {
+        while prefix.len() < refusal::PREFIX {
+            match body.frame().await {
+                // Trailers of an answer this short are nobody's.
+                Some(Ok(frame)) => {
+                    prefix.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()))
+                }
+                Some(Err(_)) | None => break,
+            }
+        }
+    })
+    .await;
+    (prefix.freeze(), body)
+}
+
+/// A body that was looked at, put together again.
+fn replay(prefix: Bytes, rest: hyper::body::Incoming) -> Body {
+    use futures_util::StreamExt;
+    let first = futures_util::stream::iter([Ok(Frame::data(prefix))]);
+    let rest = http_body_util::BodyStream::new(rest).map(|frame| frame.map_err(Into::into));
+    StreamBody::new(first.chain(rest)).boxed_unsync()
+}

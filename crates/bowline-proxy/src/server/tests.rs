@@ -1,0 +1,407 @@
+//! The proxy over real sockets, against an upstream that shows the raw bytes it got.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Message, Role};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::serve;
+use crate::{Capability, CredentialState, Deadlines, Proxy, ProxyOptions};
+
+const NAMES: (&str, &str) = ("CLOUDFLARE_ACCESS_CLIENT_ID", "CLOUDFLARE_ACCESS_CLIENT_SECRET");
+const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+struct Line {
+    address: SocketAddr,
+    upstream: SocketAddr,
+    path: String,
+    told: Arc<Mutex<Vec<String>>>,
+    _stop: DropGuard,
+}
+
+async fn line(upstream: SocketAddr, credentials: CredentialState) -> Line {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    let proxy = Proxy::new(ProxyOptions {
+        remote: format!("http://{upstream}/base/").parse().unwrap(),
+        credentials,
+        deadlines: Deadlines {
+            upgrade: Duration::from_millis(300),
+            first_byte: Duration::from_millis(300),
+            ..Deadlines::default()
+        },
+        on_refusal: Some(Box::new(move |text| {
+            telling.lock().unwrap().push(text.to_owned())
+        })),
+        ..ProxyOptions::default()
+    })
+    .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let capability = Capability::random().unwrap();
+    let path = format!("/{}", capability.as_str());
+    tokio::spawn(serve(listener, proxy, capability, stop.clone()));
+    Line {
+        address,
+        upstream,
+        path,
+        told,
+        _stop: stop.drop_guard(),
+    }
+}
+
+fn token() -> CredentialState {
+    CredentialState::from_pair(Some("id.access".into()), Some("s3cret".into()), NAMES)
+}
+
+/// Records each request's head and answers it with `answer`; keeps the connection open.
+async fn upstream(answer: &'static str) -> (SocketAddr, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, receiver) = mpsc::channel(8);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                while let Some(head) = head(&mut stream).await {
+                    let _ = sender.send(head).await;
+                    if stream.write_all(answer.as_bytes()).await.is_err() || answer.contains(" 101 ") {
+                        break;
+                    }
+                }
+                let (mut reader, mut writer) = stream.split();
+                let _ = tokio::io::copy(&mut reader, &mut writer).await;
+            });
+        }
+    });
+    (address, receiver)
+}
+
+async fn head(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    Some(String::from_utf8(head).unwrap())
+}
+
+impl Line {
+    async fn send(&self, request: &str) -> TcpStream {
+        let request = request
+            .replace("HOST", &self.address.to_string())
+            .replace("/CAP", &self.path);
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// Sends a request with `Connection: close` semantics left to the caller; reads head and a body of known length.
+    async fn answer(&self, request: &str) -> (String, String) {
+        let mut stream = self.send(request).await;
+        let head = head(&mut stream).await.unwrap();
+        let length = head.lines().find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length: ")?
+                .parse()
+                .ok()
+        });
+        let mut body = vec![0; length.unwrap_or(0)];
+        stream.read_exact(&mut body).await.unwrap();
+        (head, String::from_utf8(body).unwrap())
+    }
+
+    async fn socket(&self, request: &str) -> WebSocketStream<TcpStream> {
+        let mut stream = self.send(request).await;
+        let head = head(&mut stream).await.unwrap();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        WebSocketStream::from_raw_socket(stream, Role::Client, None).await
+    }
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+#[tokio::test]
+async fn without_credentials_nothing_on_the_wire_changes() {
+    let (address, mut heads) = upstream(OK).await;
+    let line = line(address, CredentialState::Nothing).await;
+    let request = "PUT /CAP/p%2Fq?MF-x=%20 HTTP/1.1\r\nX-First: 1\r\nHost: HOST\r\nmf-BINDING: B\r\nMF-URL: https://fake-host?x\r\n\
+                   MF-Header-cf-kv-metadata: {\"s\":\"é\"}\r\nx-Twice: a\r\nContent-Length: 0\r\nLast: z\r\n\r\n";
+    line.answer(request).await;
+    let expected = request
+        .replace("/CAP", "/base")
+        .replace("Host: HOST", &format!("Host: {}", line.upstream));
+    assert_eq!(heads.recv().await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn credentials_ride_on_requests_and_upgrades_alike() {
+    let (address, mut heads) = upstream(OK).await;
+    let line = line(address, token()).await;
+    let requests = [
+        "GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: B\r\nMF-URL: http://x/\r\n\r\n".to_owned(),
+        format!("GET /CAP/?MF-Binding=B HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n"),
+        format!(
+            "GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: B\r\nMF-Connect-Address: h:1\r\n{HANDSHAKE}\r\n"
+        ),
+        format!("GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: B\r\nMF-URL: http://x/\r\n{HANDSHAKE}\r\n"),
+    ];
+    for request in requests {
+        // A header of the same name from the local side does not get past.
+        let request = request.replace("MF-Binding: B", "MF-Binding: B\r\nCF-Access-Client-Id: spoofed");
+        let _open = line.send(&request).await;
+        let head = heads.recv().await.unwrap().to_ascii_lowercase();
+        assert_eq!(
+            head.matches("cf-access-client-id: id.access\r\n").count(),
+            1,
+            "{head}"
+        );
+        assert_eq!(
+            head.matches("cf-access-client-secret: s3cret\r\n").count(),
+            1,
+            "{head}"
+        );
+        assert!(!head.contains("spoofed"));
+    }
+}
+
+#[tokio::test]
+async fn only_the_holder_of_the_connection_string_gets_in() {
+    let (address, mut heads) = upstream(OK).await;
+    let line = line(address, token()).await;
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: HOST\r\n\r\n", 404),
+        (
+            "GET /00000000000000000000000000000000/ HTTP/1.1\r\nHost: HOST\r\n\r\n",
+            404,
+        ),
+        ("GET /CAP/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
+        ("GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nHost: HOST\r\n\r\n", 403),
+        (
+            "GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nOrigin: https://evil.example\r\n\r\n",
+            403,
+        ),
+        (
+            "GET /CAP/?MF-Binding=B HTTP/1.1\r\nHost: HOST\r\nOrigin: null\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+            403,
+        ),
+        (
+            "GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-URL: http://x\r\n\r\n",
+            400,
+        ),
+    ] {
+        let (head, _) = line.answer(request).await;
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}: {head}"
+        );
+    }
+    assert!(heads.try_recv().is_err(), "something got through");
+}
+
+#[tokio::test]
+async fn answers_come_back_as_they_are() {
+    let answer = "HTTP/1.1 302 Off You Go\r\nX-Meta: é\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nLocation: http://elsewhere/\r\nContent-Length: 2\r\n\r\nhi";
+    let (address, _heads) = upstream(answer).await;
+    let line = line(address, token()).await;
+    let (head, body) = line
+        .answer("GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: B\r\n\r\n")
+        .await;
+    assert_eq!(format!("{head}{body}"), answer);
+}
+
+#[tokio::test]
+async fn upgraded_streams_are_spliced_without_extensions() {
+    let (address, mut heads) =
+        upstream("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n").await;
+    let line = line(address, token()).await;
+    let request = format!(
+        "GET /CAP/?MF-Binding=B HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+    );
+    let mut stream = line.send(&request).await;
+    assert!(head(&mut stream).await.unwrap().starts_with("HTTP/1.1 101 "));
+    let sent = heads.recv().await.unwrap();
+    assert!(
+        !sent.to_ascii_lowercase().contains("extensions")
+            && sent.contains("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="),
+        "{sent}"
+    );
+    let data: Vec<u8> = (0..1_000_000u32).map(|n| n as u8).collect();
+    let (mut reader, mut writer) = stream.into_split();
+    let copy = data.clone();
+    tokio::spawn(async move { writer.write_all(&copy).await.map(|()| writer) });
+    let mut back = vec![0; data.len()];
+    reader.read_exact(&mut back).await.unwrap();
+    assert_eq!(back, data);
+}
+
+const REFUSAL: &str = "HTTP/1.1 403 Forbidden\r\nCf-Access-Aud: x\r\nContent-Length: 4\r\n\r\npage";
+const LOGIN: &str = "HTTP/1.1 302 Found\r\nLocation: https://t.cloudflareaccess.com/cdn-cgi/access/login/h\r\nContent-Length: 0\r\n\r\n";
+
+#[tokio::test]
+async fn a_refusal_is_explained_on_every_flow_and_told_once() {
+    for (answer, status) in [(REFUSAL, 403), (LOGIN, 401)] {
+        let (address, _heads) = upstream(answer).await;
+        let line = line(address, token()).await;
+        let (head, body) = line
+            .answer("GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\n\r\n")
+            .await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        let first = body.lines().next().unwrap();
+        assert!(
+            first.contains("\"DB\"") && first.contains("the service token was sent and not accepted"),
+            "{first}"
+        );
+        assert!(!body.contains("Cloudflare Access") && !body.contains("s3cret"));
+
+        let mut rpc = line
+            .socket(&format!(
+                "GET /CAP/?MF-Binding=DB HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n"
+            ))
+            .await;
+        let Message::Text(text) = rpc.next().await.unwrap().unwrap() else {
+            panic!("expected the abort message")
+        };
+        let abort: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&abort[0], &abort[1][0], abort[1][2].as_str()),
+            (&"abort".into(), &"error".into(), Some(body.as_str()))
+        );
+        let Message::Close(Some(frame)) = rpc.next().await.unwrap().unwrap() else {
+            panic!("expected a close")
+        };
+        assert_eq!(u16::from(frame.code), 3000);
+
+        let request = format!(
+            "GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\nMF-Connect-Address: h:1\r\n{HANDSHAKE}\r\n"
+        );
+        let mut connect = line.socket(&request).await;
+        let Message::Close(Some(frame)) = connect.next().await.unwrap().unwrap() else {
+            panic!("expected a close")
+        };
+        assert_eq!(u16::from(frame.code), 1011);
+        assert!(
+            first.starts_with(frame.reason.as_str()) && frame.reason.len() > 60,
+            "{}",
+            frame.reason
+        );
+
+        let request = format!(
+            "GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\nMF-URL: http://x\r\n{HANDSHAKE}\r\n"
+        );
+        let (head, inside) = line.answer(&request).await;
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")) && inside == body,
+            "{head}{inside}"
+        );
+        assert_eq!(*line.told.lock().unwrap(), [body.trim_end()]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_sent_is_in_the_explanation() {
+    let half = |id: Option<&str>, secret: Option<&str>| {
+        CredentialState::from_pair(id.map(Into::into), secret.map(Into::into), NAMES)
+    };
+    for (credentials, says) in [
+        (CredentialState::Nothing, "no service token was sent."),
+        (
+            half(Some("x"), None),
+            "CLOUDFLARE_ACCESS_CLIENT_SECRET is not set.",
+        ),
+        (half(None, Some("x")), "CLOUDFLARE_ACCESS_CLIENT_ID is not set."),
+    ] {
+        let (address, mut heads) = upstream(REFUSAL).await;
+        let line = line(address, credentials).await;
+        let (_, body) = line
+            .answer("GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\n\r\n")
+            .await;
+        assert!(body.lines().next().unwrap().ends_with(says), "{body}");
+        assert!(
+            !heads
+                .recv()
+                .await
+                .unwrap()
+                .to_ascii_lowercase()
+                .contains("cf-access")
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_remotes_own_refusals_pass_unchanged() {
+    for answer in [
+        "HTTP/1.1 403 Forbidden\r\nContent-Length: 11\r\n\r\nyou may not",
+        "HTTP/1.1 403 No\r\nMF-Forwarded-Response: true\r\nContent-Length: 17\r\n\r\nCloudflare Access",
+        "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let (address, _heads) = upstream(answer).await;
+        let line = line(address, token()).await;
+        let (head, body) = line
+            .answer("GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: B\r\n\r\n")
+            .await;
+        assert_eq!(format!("{head}{body}"), answer);
+        assert!(line.told.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn every_wait_ends_and_says_where() {
+    // An upstream that accepts and says nothing.
+    let (silent, _heads) = upstream("").await;
+    let line_to_silent = line(silent, token()).await;
+    let (head, body) = line_to_silent
+        .answer("GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\n\r\n")
+        .await;
+    assert!(head.starts_with("HTTP/1.1 504 "), "{head}");
+    assert!(
+        body.contains("\"DB\"") && body.contains(&silent.to_string()) && body.contains("0.3 s"),
+        "{body}"
+    );
+
+    // Nobody there.
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let line = line(nobody, token()).await;
+    let (head, body) = line
+        .answer("GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\n\r\n")
+        .await;
+    assert!(
+        head.starts_with("HTTP/1.1 502 ") && body.contains("refused"),
+        "{head}{body}"
+    );
+    let mut rpc = line
+        .socket(&format!(
+            "GET /CAP/?MF-Binding=DB HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n"
+        ))
+        .await;
+    assert!(
+        rpc.next()
+            .await
+            .unwrap()
+            .unwrap()
+            .to_text()
+            .unwrap()
+            .contains("connecting to")
+    );
+}
+
+#[test]
+fn remotes_that_are_none() {
+    for bad in ["ftp://h/", "/path", "http://user:pass@h/", "http://h/?q=1"] {
+        let options = ProxyOptions {
+            remote: bad.parse().unwrap(),
+            ..ProxyOptions::default()
+        };
+        assert!(Proxy::new(options).is_err(), "{bad}");
+    }
+}
