@@ -10,12 +10,18 @@ use crate::run::{cargo, check};
 /// An area is a name prefix of end-to-end tests.
 const AREAS: &[(&str, &str)] = &[
     ("line", "test(elimination) | test(wire) | test(refusal)"),
-    ("bindings", "test(miniflare) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network)"),
+    (
+        "bindings",
+        "test(miniflare) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network)",
+    ),
     ("d1", "test(miniflare) | package(bowline-d1)"),
     ("vectorize", "test(miniflare) | package(bowline-vectorize)"),
     ("send-email", "test(miniflare) | package(bowline-send-email)"),
     ("vpc-network", "test(miniflare) | package(bowline-vpc-network)"),
-    ("access", "test(elimination) | test(refusal) | package(bowline-access)"),
+    (
+        "access",
+        "test(elimination) | test(refusal) | package(bowline-access)",
+    ),
     ("capnweb", "package(capnweb) | package(capnweb-proto)"),
     ("workerd", "package(bowline-workerd)"),
 ];
@@ -36,17 +42,35 @@ pub(crate) fn run(args: &ConformanceArgs) -> anyhow::Result<()> {
         .map(|(_, filter)| format!("({filter})"))
         .collect::<Vec<_>>()
         .join(" | ");
-    let output = cargo(["nextest", "run", "--workspace", "--no-fail-fast", "--color", "never", "-E", &filter])
-        .stdout(Stdio::inherit())
-        .stderr(Stdio::piped())
-        .output()
-        .context("start cargo nextest")?;
+    let output = cargo([
+        "nextest",
+        "run",
+        "--workspace",
+        "--no-fail-fast",
+        "--color",
+        "never",
+        "-E",
+        &filter,
+    ])
+    .stdout(Stdio::inherit())
+    .stderr(Stdio::piped())
+    .output()
+    .context("start cargo nextest")?;
     let log = String::from_utf8_lossy(&output.stderr);
     eprint!("{log}");
-    let summary = log.lines().rev().find(|line| line.trim_start().starts_with("Summary")).unwrap_or_default();
+    let summary = log
+        .lines()
+        .rev()
+        .find(|line| line.trim_start().starts_with("Summary"))
+        .unwrap_or_default();
     let count = |word: &str| -> u32 {
-        let before = summary.split(word).next().filter(|before| before.len() < summary.len());
-        before.and_then(|before| before.split_whitespace().next_back()?.parse().ok()).unwrap_or(0)
+        let before = summary
+            .split(word)
+            .next()
+            .filter(|before| before.len() < summary.len());
+        before
+            .and_then(|before| before.split_whitespace().next_back()?.parse().ok())
+            .unwrap_or(0)
     };
     let (passed, failed) = (count(" passed"), count(" failed") + count(" timed out"));
     println!("{passed} passed, {failed} failed");

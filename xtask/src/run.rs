@@ -7,7 +7,10 @@ use anyhow::{Context, bail};
 
 /// The workspace root.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+        .to_owned()
 }
 
 /// A cargo command in the workspace root.
@@ -29,14 +32,25 @@ pub(crate) fn check(command: &mut Command) -> anyhow::Result<()> {
 
 /// Whether a program can be started and says it is well.
 pub(crate) fn works(program: &str, args: &[&str]) -> bool {
-    Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
+    Command::new(program)
+        .args(args)
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
 
 /// Debian packages for programs that are not there yet: `(program, package)`.
 pub(crate) fn debian(needed: &[(&str, &str)]) -> anyhow::Result<()> {
     let missing: Vec<&str> = needed
         .iter()
-        .filter(|(program, _)| !works("sh", &["-c", &format!("command -v {program} || command -v /usr/sbin/{program}")]))
+        .filter(|(program, _)| {
+            !works(
+                "sh",
+                &[
+                    "-c",
+                    &format!("command -v {program} || command -v /usr/sbin/{program}"),
+                ],
+            )
+        })
         .map(|(_, package)| *package)
         .collect();
     if missing.is_empty() {
@@ -46,6 +60,16 @@ pub(crate) fn debian(needed: &[(&str, &str)]) -> anyhow::Result<()> {
     let mut update = Command::new("apt-get");
     check(update.args(["update", "-qq"]))?;
     let mut install = Command::new("apt-get");
-    check(install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing).env("DEBIAN_FRONTEND", "noninteractive"))
-        .with_context(|| format!("install {} (or install them yourself and run this again)", missing.join(", ")))
+    check(
+        install
+            .args(["install", "-y", "-qq", "--no-install-recommends"])
+            .args(&missing)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+    .with_context(|| {
+        format!(
+            "install {} (or install them yourself and run this again)",
+            missing.join(", ")
+        )
+    })
 }

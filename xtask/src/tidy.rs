@@ -10,12 +10,24 @@ use serde_json::Value;
 use crate::run::{cargo, root};
 
 /// Crates that do no I/O and know no clock.
-const PURE: [&str; 4] = ["capnweb-proto", "bowline-wire", "bowline-access", "bowline-secret"];
+const PURE: [&str; 4] = [
+    "capnweb-proto",
+    "bowline-wire",
+    "bowline-access",
+    "bowline-secret",
+];
 /// What a pure crate must not depend on, even indirectly.
 const IMPURE: [&str; 4] = ["tokio", "hyper", "mio", "socket2"];
 /// What a pure crate's source must not say outside tests.
-const IMPURE_WORDS: [&str; 7] =
-    ["std::fs", "std::net", "std::env", "std::process", "Instant::now", "SystemTime", "Timestamp::now"];
+const IMPURE_WORDS: [&str; 7] = [
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "Instant::now",
+    "SystemTime",
+    "Timestamp::now",
+];
 /// One crypto provider: with two of them compiled in, rustls panics when none was installed.
 const BANNED: [&str; 3] = ["openssl-sys", "native-tls", "rsa"];
 /// Crates that may print, exit and read the environment.
@@ -58,9 +70,15 @@ struct Graph {
 
 impl Graph {
     fn read() -> anyhow::Result<Self> {
-        let output = cargo(["metadata", "--format-version", "1", "--filter-platform", "x86_64-unknown-linux-gnu"])
-            .output()
-            .context("start cargo metadata")?;
+        let output = cargo([
+            "metadata",
+            "--format-version",
+            "1",
+            "--filter-platform",
+            "x86_64-unknown-linux-gnu",
+        ])
+        .output()
+        .context("start cargo metadata")?;
         let metadata: Value = serde_json::from_slice(&output.stdout).context("read cargo metadata")?;
         let mut names = BTreeMap::new();
         for package in list(&metadata["packages"]) {
@@ -75,7 +93,10 @@ impl Graph {
                 .collect();
             edges.insert(name(&node["id"]), normal);
         }
-        Ok(Self { edges, members: list(&metadata["workspace_members"]).map(name).collect() })
+        Ok(Self {
+            edges,
+            members: list(&metadata["workspace_members"]).map(name).collect(),
+        })
     }
 
     fn reachable(&self, from: &str) -> Vec<String> {
@@ -119,27 +140,55 @@ fn pure_crates(graph: &Graph, findings: &mut Findings) -> anyhow::Result<()> {
 }
 
 fn directions(graph: &Graph, findings: &mut Findings) {
-    let bindings: Vec<&String> =
-        graph.members.iter().filter(|name| root().join("bindings").join(name.trim_start_matches("bowline-")).exists()).collect();
-    for (package, dependencies) in graph.edges.iter().filter(|(name, _)| graph.members.contains(name)) {
+    let bindings: Vec<&String> = graph
+        .members
+        .iter()
+        .filter(|name| {
+            root()
+                .join("bindings")
+                .join(name.trim_start_matches("bowline-"))
+                .exists()
+        })
+        .collect();
+    for (package, dependencies) in graph
+        .edges
+        .iter()
+        .filter(|(name, _)| graph.members.contains(name))
+    {
         for dependency in dependencies {
             let fault = match package.as_str() {
-                "capnweb" | "capnweb-proto" if dependency.starts_with("bowline-") => "Cap'n Web knows nothing of Bowline",
+                "capnweb" | "capnweb-proto" if dependency.starts_with("bowline-") => {
+                    "Cap'n Web knows nothing of Bowline"
+                }
                 name if bindings.iter().any(|binding| *binding == name)
-                    && ["bowline-access", "bowline-wire", "bowline-tunnel", "bowline-remote", "bowline-proxy"]
-                        .contains(&dependency.as_str()) =>
+                    && [
+                        "bowline-access",
+                        "bowline-wire",
+                        "bowline-tunnel",
+                        "bowline-remote",
+                        "bowline-proxy",
+                    ]
+                    .contains(&dependency.as_str()) =>
                 {
                     "a binding knows nothing of Access, MF-* headers and WebSockets"
                 }
-                name if bindings.contains(&dependency) && name != "bowline-remote" => "bindings are named in the registry only",
-                "bowline-proxy" if dependency == "bowline-remote" || dependency == "bowline-binding" => "the proxy is not the remote",
+                name if bindings.contains(&dependency) && name != "bowline-remote" => {
+                    "bindings are named in the registry only"
+                }
+                "bowline-proxy" if dependency == "bowline-remote" || dependency == "bowline-binding" => {
+                    "the proxy is not the remote"
+                }
                 _ => continue,
             };
             findings.add(format!("{package} depends on {dependency}: {fault}"));
         }
     }
     for banned in BANNED {
-        if graph.members.iter().any(|member| graph.reachable(member).iter().any(|reached| reached == banned)) {
+        if graph
+            .members
+            .iter()
+            .any(|member| graph.reachable(member).iter().any(|reached| reached == banned))
+        {
             findings.add(format!("{banned} is in the dependency graph"));
         }
     }
@@ -165,7 +214,10 @@ fn wire_names_in_one_place(findings: &mut Findings) -> anyhow::Result<()> {
         let in_wire = path.components().any(|part| part.as_os_str() == "bowline-wire");
         let code = before_tests(&source);
         if !in_wire && (code.contains("\"MF-") || code.contains("\"mf-")) {
-            findings.add(format!("{} spells an MF-* header; bowline-wire has the constants", path.display()));
+            findings.add(format!(
+                "{} spells an MF-* header; bowline-wire has the constants",
+                path.display()
+            ));
         }
     }
     Ok(())
@@ -173,8 +225,17 @@ fn wire_names_in_one_place(findings: &mut Findings) -> anyhow::Result<()> {
 
 /// A secret's text is taken out only where a header is written or a new token is shown.
 fn secrets_exposed_rarely(findings: &mut Findings) -> anyhow::Result<()> {
-    for (path, source) in sources("crates")?.into_iter().chain(sources("bindings")?).chain(sources("bin")?) {
-        let allowed = ["bowline-secret/src/lib.rs", "bowline-proxy/src/credentials.rs", "commands/access.rs", "commands/demo.rs"];
+    for (path, source) in sources("crates")?
+        .into_iter()
+        .chain(sources("bindings")?)
+        .chain(sources("bin")?)
+    {
+        let allowed = [
+            "bowline-secret/src/lib.rs",
+            "bowline-proxy/src/credentials.rs",
+            "commands/access.rs",
+            "commands/demo.rs",
+        ];
         let code = before_tests(&source);
         if code.contains(".expose()") && !allowed.iter().any(|place| path.ends_with(place)) {
             findings.add(format!("{} exposes a secret", path.display()));
@@ -185,7 +246,10 @@ fn secrets_exposed_rarely(findings: &mut Findings) -> anyhow::Result<()> {
 
 fn libraries_are_quiet(findings: &mut Findings) -> anyhow::Result<()> {
     for (path, source) in sources("crates")?.into_iter().chain(sources("bindings")?) {
-        if PROGRAMS.iter().any(|program| path.components().any(|part| part.as_os_str() == *program)) {
+        if PROGRAMS
+            .iter()
+            .any(|program| path.components().any(|part| part.as_os_str() == *program))
+        {
             continue;
         }
         let code = before_tests(&source);
@@ -199,9 +263,14 @@ fn libraries_are_quiet(findings: &mut Findings) -> anyhow::Result<()> {
 }
 
 fn locks_name_no_host(findings: &mut Findings) -> anyhow::Result<()> {
-    let output = Command::new("git").args(["ls-files", "*package-lock.json"]).current_dir(root()).output().context("start git")?;
+    let output = Command::new("git")
+        .args(["ls-files", "*package-lock.json"])
+        .current_dir(root())
+        .output()
+        .context("start git")?;
     for path in String::from_utf8_lossy(&output.stdout).lines() {
-        if std::fs::read_to_string(root().join(path)).is_ok_and(|lock| lock.contains("\"resolved\": \"http")) {
+        if std::fs::read_to_string(root().join(path)).is_ok_and(|lock| lock.contains("\"resolved\": \"http"))
+        {
             findings.add(format!("{path} names a registry's host"));
         }
     }
@@ -213,7 +282,10 @@ fn sources(below: &str) -> anyhow::Result<Vec<(PathBuf, String)>> {
     fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) -> anyhow::Result<()> {
         for entry in std::fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
             let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
             if path.is_dir() {
                 if !["tests", "target", "node_modules"].contains(&name) {
                     walk(&path, found)?;
