@@ -1,0 +1,5 @@
+//! Workers on real workerd, with Rust behind their bindings.
+
+mod failures;
+mod forms;
+mod support;
