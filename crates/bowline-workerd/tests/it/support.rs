@@ -213,29 +213,39 @@ impl Folder {
         ready_within: Duration,
     ) -> Result<Runner, RunnerError> {
         let project = Project::load(self.path(), &KEYS).unwrap();
-        let services = project
-            .bindings
-            .iter()
-            .map(|binding| {
-                (
-                    binding.name.clone(),
-                    Arc::new(Service(far.clone())) as Arc<dyn WireService>,
-                )
-            })
-            .collect();
-        Runner::start(RunnerOptions {
-            project,
-            services,
-            listen: "127.0.0.1:0".parse().unwrap(),
-            toolchain,
-            temp_dir: std::env::temp_dir(),
-            ready_within,
-            output: Arc::new(|line| match line {
-                Output::Out(line) | Output::Err(line) => eprintln!("workerd: {line}"),
-            }),
-        })
-        .await
+        start_within(project, far, toolchain, ready_within).await
     }
+}
+
+/// Starts a project with `far` behind every binding.
+pub(crate) async fn start(
+    project: Project,
+    far: &Arc<Far>,
+    toolchain: Toolchain,
+) -> Result<Runner, RunnerError> {
+    start_within(project, far, toolchain, Duration::from_secs(30)).await
+}
+
+async fn start_within(
+    project: Project,
+    far: &Arc<Far>,
+    toolchain: Toolchain,
+    ready_within: Duration,
+) -> Result<Runner, RunnerError> {
+    let service: Arc<dyn WireService> = Arc::new(Service(far.clone()));
+    let names = project.bindings.iter().map(|binding| binding.name.clone());
+    Runner::start(RunnerOptions {
+        services: names.map(|name| (name, service.clone())).collect(),
+        project,
+        listen: "127.0.0.1:0".parse().unwrap(),
+        toolchain,
+        temp_dir: std::env::temp_dir(),
+        ready_within,
+        output: Arc::new(|line| match line {
+            Output::Out(line) | Output::Err(line) => eprintln!("workerd: {line}"),
+        }),
+    })
+    .await
 }
 
 /// The pinned toolchain, installed once below the target folder.
