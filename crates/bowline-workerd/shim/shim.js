@@ -133,6 +133,13 @@ export default class extends WorkerEntrypoint {
     const { localAddress } = await socket.opened;
     if (!localAddress) throw new Error(`binding "${binding}": connect() came without an address`);
     const headers = { "MF-Binding": binding, "MF-Connect-Address": localAddress };
-    await splice(socket, await upgrade(this.env, LINE, headers, `binding "${binding}": ${localAddress}`));
+    const what = `binding "${binding}": connect to ${localAddress}`;
+    try {
+      await splice(socket, await upgrade(this.env, LINE, headers, what));
+    } catch (error) {
+      // User code sees "Network connection lost." and no more: workerd does not carry a reason across a stream.
+      console.error(`${what}: ${error?.message ?? error}`);
+      throw error;
+    }
   }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bowline_workerd::{RunnerError, Toolchain, ToolchainError, ToolchainOptions};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{CONFIG, Far, Folder, get, toolchain};
 
@@ -36,6 +37,51 @@ async fn a_stopped_workerd_is_gone() {
     let pid = Pid::from_raw(runner.pid().cast_signed()).unwrap();
     runner.stop().await;
     assert!(rustix::process::test_kill_process(pid).is_err());
+}
+
+/// Not a test by itself: the parent that the next test kills.
+#[tokio::test]
+async fn a_parent() {
+    if std::env::var_os("BOWLINE_TEST_PARENT").is_none() {
+        return;
+    }
+    let folder = Folder::new(CONFIG, WORKER);
+    let runner = folder.start(&Arc::new(Far::default())).await.unwrap();
+    println!("url {}", runner.url());
+    runner.wait().await;
+}
+
+#[tokio::test]
+async fn workerd_does_not_outlive_a_killed_parent() {
+    toolchain().await;
+    let mut parent = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "failures::a_parent", "--nocapture"])
+        .env("BOWLINE_TEST_PARENT", "1")
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = tokio::io::BufReader::new(parent.stdout.take().unwrap()).lines();
+    let url = loop {
+        let line = lines.next_line().await.unwrap().unwrap();
+        if let Some((_, url)) = line.split_once("url ") {
+            break url.to_owned();
+        }
+    };
+    // An idle connection to workerd: it ends when workerd does.
+    let authority = url.trim_start_matches("http://").trim_end_matches('/');
+    let mut connection = tokio::net::TcpStream::connect(authority).await.unwrap();
+    connection
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = [0; 12];
+    connection.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    parent.kill().await.unwrap();
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(10), connection.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "workerd still runs");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Each form of binding reaches the service of its name.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use std::sync::Arc;
 
 use serde_json::json;

@@ -1,5 +1,7 @@
 //! A project in a folder, and a service that answers every flow and counts upgrades.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +12,7 @@ use bowline_binding::{Body, BoxFuture, WireService, collect, full};
 use bowline_config::{BindingKey, Project};
 use bowline_wire::flow::{Flow, classify};
 use bowline_wire::request;
-use bowline_workerd::{Output, Runner, RunnerError, RunnerOptions, Toolchain, ToolchainOptions};
+use bowline_workerd::{Output, Runner, RunnerError, RunnerOptions, Toolchain, ToolchainOptions, form_of};
 use futures_util::{SinkExt, StreamExt};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -61,6 +63,8 @@ pub(crate) struct Far {
     pub(crate) refuse: Option<&'static str>,
     /// Every fetch: URL, inner headers, body.
     pub(crate) seen: Mutex<Vec<Value>>,
+    /// Every line workerd printed.
+    pub(crate) printed: Mutex<Vec<String>>,
 }
 
 impl Far {
@@ -233,16 +237,19 @@ async fn start_within(
     ready_within: Duration,
 ) -> Result<Runner, RunnerError> {
     let service: Arc<dyn WireService> = Arc::new(Service(far.clone()));
+    let printed = far.clone();
     let names = project.bindings.iter().map(|binding| binding.name.clone());
     Runner::start(RunnerOptions {
         services: names.map(|name| (name, service.clone())).collect(),
         project,
+        forms: form_of,
         listen: "127.0.0.1:0".parse().unwrap(),
         toolchain,
         temp_dir: std::env::temp_dir(),
         ready_within,
-        output: Arc::new(|line| match line {
-            Output::Out(line) | Output::Err(line) => eprintln!("workerd: {line}"),
+        output: Arc::new(move |line| {
+            let (Output::Out(line) | Output::Err(line)) = line;
+            printed.printed.lock().unwrap().push(line.to_owned());
         }),
     })
     .await
@@ -255,10 +262,20 @@ pub(crate) async fn toolchain() -> Toolchain {
         workerd: None,
         cache_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchain"),
         capnweb: true,
-        progress: Arc::new(|line| eprintln!("{line}")),
+        progress: Arc::new(|_| {}),
     })
     .await
     .unwrap()
+}
+
+/// Waits until workerd printed a line that contains `text`.
+pub(crate) async fn printed(far: &Far, text: &str) {
+    let seen = async {
+        while !far.printed.lock().unwrap().iter().any(|line| line.contains(text)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), seen).await.unwrap();
 }
 
 /// Asks the Worker for `path`: the status and the body as JSON (as a text when it is none).
