@@ -100,8 +100,8 @@ export default class extends WorkerEntrypoint {
   constructor(ctx, env) {
     super(ctx, env);
     const call = (name) => async (...args) => {
-      const session = await (this.#session ??= this.#open());
-      return session[name](...args);
+      const { target } = await (this.#session ??= this.#open());
+      return target[name](...args);
     };
     return new Proxy(this, {
       get(target, name) {
@@ -117,7 +117,8 @@ export default class extends WorkerEntrypoint {
   async #open() {
     const { binding } = this.ctx.props;
     const url = `${LINE}?MF-Binding=${encodeURIComponent(binding)}`;
-    return newWebSocketRpcSession(await upgrade(this.env, url, {}, `binding "${binding}"`));
+    // In an object, for a promise must not ask the far end whether it has a `then`.
+    return { target: newWebSocketRpcSession(await upgrade(this.env, url, {}, `binding "${binding}"`)) };
   }
 
   async fetch(request) {

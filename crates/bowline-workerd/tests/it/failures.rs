@@ -54,9 +54,12 @@ async fn a_parent() {
 #[tokio::test]
 async fn workerd_does_not_outlive_a_killed_parent() {
     toolchain().await;
+    // What the killed parent leaves behind lies in here.
+    let left = tempfile::tempdir().unwrap();
     let mut parent = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "failures::a_parent", "--nocapture"])
         .env("BOWLINE_TEST_PARENT", "1")
+        .env("TMPDIR", left.path())
         .stdout(std::process::Stdio::piped())
         .kill_on_drop(true)
         .spawn()

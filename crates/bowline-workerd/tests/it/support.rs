@@ -63,6 +63,8 @@ pub(crate) struct Far {
     pub(crate) refuse: Option<&'static str>,
     /// Every fetch: URL, inner headers, body.
     pub(crate) seen: Mutex<Vec<Value>>,
+    /// The path of every Cap'n Web call.
+    pub(crate) calls: Mutex<Vec<String>>,
     /// Every line workerd printed.
     pub(crate) printed: Mutex<Vec<String>>,
 }
@@ -98,7 +100,7 @@ async fn answer(far: Arc<Far>, mut request: Request<Incoming>) -> Response<Body>
             let stream = TokioIo::new(upgrade.await.unwrap());
             let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
             match call.flow {
-                Flow::Rpc => rpc(socket).await,
+                Flow::Rpc => rpc(&far, socket).await,
                 Flow::Connect => echo(socket, &format!("{}|", call.address.unwrap_or_default())).await,
                 Flow::Fetch => echo(socket, "ws|").await,
             }
@@ -147,7 +149,7 @@ async fn answer(far: Arc<Far>, mut request: Request<Incoming>) -> Response<Body>
 type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
 /// The least of Cap'n Web: every call answers with its path and its arguments; streams are taken to their end.
-async fn rpc(mut socket: Socket) {
+async fn rpc(far: &Far, mut socket: Socket) {
     let mut pushed = 0;
     let mut calls = HashMap::new();
     while let Some(Ok(Message::Text(text))) = socket.next().await {
@@ -155,6 +157,7 @@ async fn rpc(mut socket: Socket) {
         let reply = match message[0].as_str().unwrap() {
             "push" => {
                 pushed += 1;
+                far.calls.lock().unwrap().push(message[1][2].to_string());
                 calls.insert(pushed, message[1].clone());
                 continue;
             }
