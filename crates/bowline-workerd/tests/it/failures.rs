@@ -1,5 +1,9 @@
 //! What cannot run says why.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +41,13 @@ async fn a_stopped_workerd_is_gone() {
     let pid = Pid::from_raw(runner.pid().cast_signed()).unwrap();
     runner.stop().await;
     assert!(rustix::process::test_kill_process(pid).is_err());
+}
+
+fn script(folder: &Path, name: &str, commands: &str) -> PathBuf {
+    let file = folder.join(name);
+    std::fs::write(&file, format!("#!/bin/sh\n{commands}\n")).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+    file
 }
 
 /// Not a test by itself: the parent that the next test kills.
@@ -128,9 +139,11 @@ async fn what_we_refuse_names_the_file_and_the_cure() {
 #[tokio::test]
 async fn a_workerd_that_does_not_listen_is_not_waited_for_for_ever() {
     let folder = Folder::new(CONFIG, WORKER);
-    let silent = folder.path().join("silent");
-    std::fs::write(&silent, "#!/bin/sh\necho 'still thinking' >&2\nexec sleep 60\n").unwrap();
-    std::fs::set_permissions(&silent, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let silent = script(
+        folder.path(),
+        "silent",
+        "echo 'still thinking' >&2; exec sleep 60",
+    );
     let toolchain = Toolchain {
         workerd: silent,
         ..toolchain().await
@@ -148,12 +161,13 @@ async fn a_workerd_that_does_not_listen_is_not_waited_for_for_ever() {
 }
 
 #[tokio::test]
-async fn the_projects_own_workerd_comes_first_and_a_wrong_path_is_told() {
+async fn the_projects_own_workerd_comes_first_and_what_is_missing_is_told() {
     let folder = Folder::new(CONFIG, WORKER);
     let mut options = ToolchainOptions {
         project: folder.path().to_owned(),
         workerd: Some(folder.path().join("none")),
         cache_dir: folder.path().join("cache"),
+        npm: folder.path().join("no-npm"),
         capnweb: false,
         progress: Arc::new(|_| {}),
     };
@@ -162,6 +176,18 @@ async fn the_projects_own_workerd_comes_first_and_a_wrong_path_is_told() {
         matches!(&error, ToolchainError::NotABinary(path) if path.ends_with("none")),
         "{error}"
     );
+
+    options.workerd = None;
+    let error = Toolchain::find(&options).await.unwrap_err();
+    assert!(matches!(error, ToolchainError::NoNpm), "{error}");
+    options.npm = script(folder.path(), "npm", "echo 'no such registry' >&2; exit 7");
+    let error = Toolchain::find(&options).await.unwrap_err().to_string();
+    assert!(
+        error.contains("exit status: 7") && error.contains("no such registry"),
+        "{error}"
+    );
+    // What a failed installation began is gone.
+    assert_eq!(std::fs::read_dir(&options.cache_dir).unwrap().count(), 0);
 
     let installed = toolchain().await;
     options.project = installed

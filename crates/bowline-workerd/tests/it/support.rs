@@ -264,6 +264,7 @@ pub(crate) async fn toolchain() -> Toolchain {
         project: PathBuf::from("/nonexistent"),
         workerd: None,
         cache_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchain"),
+        npm: "npm".into(),
         capnweb: true,
         progress: Arc::new(|_| {}),
     })
