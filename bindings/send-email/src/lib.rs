@@ -10,7 +10,7 @@ mod store;
 
 use std::sync::Arc;
 
-use bowline_binding::{Binding, Descriptor};
+use bowline_binding::{Binding, Descriptor, WorkerForm};
 
 /// The kind `send_email`.
 pub static DESCRIPTOR: Descriptor = Descriptor {
@@ -18,6 +18,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     wrangler_key: "send_email",
     name_key: "name",
     summary: "mail, kept as .eml files and optionally handed to SMTP",
+    worker: WorkerForm::Rpc,
     build: |entry, resources| {
         let config = config::Config::parse(entry)?;
         let outbox = store::Outbox::open(&resources.state, &config.name)?;

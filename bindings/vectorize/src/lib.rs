@@ -11,7 +11,7 @@ mod wire;
 
 use std::sync::Arc;
 
-use bowline_binding::{Binding, Descriptor};
+use bowline_binding::{Binding, Descriptor, InnerBinding, WorkerForm};
 
 /// The kind `vectorize`.
 pub static DESCRIPTOR: Descriptor = Descriptor {
@@ -19,6 +19,16 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     wrangler_key: "vectorize",
     name_key: "binding",
     summary: "Vectorize with exact search, kept in SQLite",
+    // Module and inner bindings: workerd 1.20261117.1 and miniflare 5.20261117.0.
+    worker: WorkerForm::Wrapped {
+        module: "cloudflare-internal:vectorize-api",
+        fetcher: "fetcher",
+        inner: &[
+            ("indexId", InnerBinding::Entry("index_name")),
+            ("indexVersion", InnerBinding::Text("v2")),
+            ("useNdJson", InnerBinding::Json("true")),
+        ],
+    },
     build: |entry, resources| {
         let config = config::Config::parse(entry)?;
         let store = sqlite::Sqlite::open(&config, &resources.state)?;

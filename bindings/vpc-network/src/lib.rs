@@ -5,7 +5,7 @@ mod config;
 
 use std::sync::Arc;
 
-use bowline_binding::{Binding, Descriptor};
+use bowline_binding::{Binding, Descriptor, WorkerForm};
 
 /// The kind `vpc_network`.
 pub static DESCRIPTOR: Descriptor = Descriptor {
@@ -13,6 +13,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     wrangler_key: "vpc_networks",
     name_key: "binding",
     summary: "TCP and HTTP to an explicit list of host:port",
+    worker: WorkerForm::Network,
     build: |entry, _resources| {
         let config = config::Config::parse(entry)?;
         Ok(Arc::new(binding::VpcNetwork::new(config)) as Arc<dyn Binding>)

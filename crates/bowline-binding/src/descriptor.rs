@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Binding, BoxError};
+use crate::{Binding, BoxError, WorkerForm};
 
 /// What a binding may use of the process it runs in.
 #[derive(Debug, Clone)]
@@ -50,6 +50,8 @@ pub struct Descriptor {
     pub name_key: &'static str,
     /// One line for `bowline bindings` and the reference page.
     pub summary: &'static str,
+    /// What stands behind `env.NAME` in a Worker that Bowline runs.
+    pub worker: WorkerForm,
     /// Builds a binding from its own wrangler entry (a JSON object; other kinds' options stay opaque to everyone else).
     pub build: Build,
 }

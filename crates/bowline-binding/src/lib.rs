@@ -16,6 +16,7 @@ mod descriptor;
 mod error;
 mod fetch;
 mod service;
+mod worker_form;
 
 pub use body::{Body, BodyError, BoxError, collect, empty, full};
 pub use context::{CallContext, ConnectAddress};
@@ -23,6 +24,7 @@ pub use descriptor::{Build, ConfigError, Descriptor, Registry, Resources};
 pub use error::{BindingError, ErrorKind, Retry};
 pub use fetch::{BoxDuplex, Duplex, FetchReply, FetchRequest, UpgradeRequest};
 pub use service::{BoxFuture, WireService};
+pub use worker_form::{InnerBinding, WorkerForm};
 
 /// Which of the three flows a binding answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

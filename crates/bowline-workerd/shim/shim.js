@@ -63,10 +63,8 @@ async function splice(socket, webSocket) {
     webSocket.addEventListener("close", ({ code, reason }) => {
       open = false;
       if (code === 1011) {
-        const error = new Error(reason || "the connection failed at the far end");
-        writer.abort(error).catch(() => {});
-        reader.cancel(error).catch(() => {});
-        reject(error);
+        // Both ends of the stream stay locked: closing them would make a failure look like an end to user code.
+        reject(new Error(reason || "the connection failed at the far end"));
       } else {
         writes.then(() => writer.close()).then(resolve, reject);
       }
@@ -100,8 +98,8 @@ export default class extends WorkerEntrypoint {
   constructor(ctx, env) {
     super(ctx, env);
     const call = (name) => async (...args) => {
-      const session = await (this.#session ??= this.#open());
-      return session[name](...args);
+      const { target } = await (this.#session ??= this.#open());
+      return target[name](...args);
     };
     return new Proxy(this, {
       get(target, name) {
@@ -117,7 +115,8 @@ export default class extends WorkerEntrypoint {
   async #open() {
     const { binding } = this.ctx.props;
     const url = `${LINE}?MF-Binding=${encodeURIComponent(binding)}`;
-    return newWebSocketRpcSession(await upgrade(this.env, url, {}, `binding "${binding}"`));
+    // In an object, for a promise must not ask the far end whether it has a `then`.
+    return { target: newWebSocketRpcSession(await upgrade(this.env, url, {}, `binding "${binding}"`)) };
   }
 
   async fetch(request) {
@@ -133,6 +132,13 @@ export default class extends WorkerEntrypoint {
     const { localAddress } = await socket.opened;
     if (!localAddress) throw new Error(`binding "${binding}": connect() came without an address`);
     const headers = { "MF-Binding": binding, "MF-Connect-Address": localAddress };
-    await splice(socket, await upgrade(this.env, LINE, headers, `binding "${binding}": ${localAddress}`));
+    const what = `binding "${binding}": connect to ${localAddress}`;
+    try {
+      await splice(socket, await upgrade(this.env, LINE, headers, what));
+    } catch (error) {
+      // User code sees "Network connection lost." and no more: workerd does not carry a reason across a stream.
+      console.error(`${what}: ${error?.message ?? error}`);
+      throw error;
+    }
   }
 }

@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use bowline_config::{BindingEntry, Project};
+use bowline_wire::header::MF_BINDING;
 use serde_json::Value;
 
-use crate::form::{InnerBinding, WorkerForm};
+use bowline_binding::{InnerBinding, WorkerForm};
 use crate::modules::{Module, ModuleBody};
 
 /// The one socket workerd listens at for browsers.
@@ -165,7 +166,7 @@ fn native_service(index: usize) -> String {
 fn external(socket: &Path, binding: Option<&str>) -> String {
     let mut options = vec![("style", "proxy".to_owned())];
     if let Some(binding) = binding {
-        let header = fields(&[("name", text("MF-Binding")), ("value", text(binding))]);
+        let header = fields(&[("name", text(MF_BINDING.as_str())), ("value", text(binding))]);
         options.push(("injectRequestHeaders", list(&[header])));
     }
     fields(&[

@@ -11,7 +11,6 @@
 
 mod config;
 mod error;
-mod form;
 mod listener;
 mod modules;
 mod output;
@@ -20,7 +19,7 @@ mod runner;
 mod toolchain;
 
 pub use error::RunnerError;
-pub use form::{InnerBinding, WorkerForm, form_of};
+
 pub use output::{Output, OutputSink};
 pub use runner::{Runner, RunnerOptions};
 pub use toolchain::{Toolchain, ToolchainError, ToolchainOptions, WORKERD_VERSION};

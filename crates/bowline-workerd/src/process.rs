@@ -70,7 +70,7 @@ impl Process {
             .process_group(0)
             .kill_on_drop(true);
         let mut child = command.spawn().map_err(failed)?;
-        // Our copy of the child's end goes with the command: afterwards the socket ends when workerd does.
+        // Our copy of the child's end goes with the command: afterwards the socket ends with workerd and the guard.
         drop(command);
         let pid = child.id().unwrap_or_default();
 
@@ -138,7 +138,8 @@ impl Process {
                 return Err(RunnerError::NotReady { seconds: ready_within.as_secs(), stderr: tail.lines() });
             }
         }
-        // The control socket ended without a word: so has workerd, or it will now.
+        // The control socket ended without a word. The guard holds it until workerd was waited for, so that is over;
+        // should workerd have closed it by itself, it ends now.
         let _ = process.stop.try_send(());
         let Ended { status, stderr } = process.wait().await;
         Err(RunnerError::Rejected { status, stderr })

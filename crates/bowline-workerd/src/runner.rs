@@ -13,7 +13,7 @@ use bowline_config::{BindingEntry, Project};
 use tempfile::TempDir;
 
 use crate::config::Config;
-use crate::form::{WorkerForm, form_of};
+use bowline_binding::WorkerForm;
 use crate::listener::{Dialect, Listener};
 use crate::process::{Ended, Process};
 use crate::{OutputSink, RunnerError, Toolchain, modules};
@@ -28,6 +28,8 @@ pub struct RunnerOptions {
     /// Who answers for each binding, by its name in `env`. Bindings of the project without an entry here are left out
     /// of `env`.
     pub services: HashMap<String, Arc<dyn WireService>>,
+    /// The form of each kind, as the registry of kinds says.
+    pub forms: fn(&str) -> Option<WorkerForm>,
     /// Where the Worker is served. Port 0 lets the system choose.
     pub listen: SocketAddr,
     /// What to run it with ([`Toolchain::find`]).
@@ -60,6 +62,7 @@ impl Runner {
         let RunnerOptions {
             project,
             services,
+            forms,
             listen,
             toolchain,
             temp_dir,
@@ -80,7 +83,7 @@ impl Runner {
         let mut bindings: Vec<(&BindingEntry, WorkerForm)> = Vec::new();
         for binding in &project.bindings {
             if services.contains_key(&binding.name) {
-                let form = form_of(binding.kind).ok_or_else(|| {
+                let form = forms(binding.kind).ok_or_else(|| {
                     wrong(format!(
                         "binding `{}`: the kind {} has no form in workerd",
                         binding.name, binding.kind

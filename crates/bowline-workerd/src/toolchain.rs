@@ -74,6 +74,8 @@ pub struct ToolchainOptions {
     pub workerd: Option<PathBuf>,
     /// A folder for what is installed, kept between runs. It is made when missing.
     pub cache_dir: PathBuf,
+    /// npm itself: `npm`, looked up as a shell would, or a path.
+    pub npm: PathBuf,
     /// Whether a binding needs npm capnweb ([`crate::WorkerForm::Rpc`] or [`crate::WorkerForm::Network`]).
     pub capnweb: bool,
     /// Told in one line what takes time.
@@ -166,7 +168,7 @@ async fn installed(options: &ToolchainOptions) -> Result<Toolchain, ToolchainErr
         std::fs::write(&file, text).map_err(system("write", &file))?;
     }
     (options.progress)(&format!("installing workerd {WORKERD_VERSION} with npm (once)"));
-    npm(folder.path()).await?;
+    npm(&options.npm, folder.path()).await?;
     let folder = folder.keep();
     if let Err(source) = std::fs::rename(&folder, &target) {
         // Another run was faster; its installation is as good.
@@ -181,8 +183,8 @@ async fn installed(options: &ToolchainOptions) -> Result<Toolchain, ToolchainErr
     })
 }
 
-async fn npm(folder: &Path) -> Result<(), ToolchainError> {
-    let mut child = Command::new("npm")
+async fn npm(program: &Path, folder: &Path) -> Result<(), ToolchainError> {
+    let mut child = Command::new(program)
         // The lock names versions and digests; workerd's install script would only check what we look for ourselves.
         .args([
             "ci",

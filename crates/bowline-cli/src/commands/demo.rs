@@ -17,6 +17,7 @@ use http::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::dev;
@@ -26,6 +27,12 @@ use crate::{line, output, signal};
 
 /// One call of the Worker, whatever it does behind.
 const CALL: Duration = Duration::from_secs(20);
+/// What every explanation of a refusal says.
+const REFUSED: &str = "Access refused";
+/// Lines of workerd that are kept for the check of what it was told.
+const LOG: usize = 256;
+/// From a failed connect to the line in workerd's log.
+const LOGGED: Duration = Duration::from_secs(5);
 /// The longest answer of the example.
 const ANSWER: usize = 1024 * 1024;
 
@@ -249,15 +256,15 @@ async fn show(args: &DemoArgs, env: Env<'_>) -> Result<Option<Stage>, CliError> 
         });
         let proxy = line::quiet_proxy(url, state, env, Some(on_refusal))?;
         let (_, services) = line::place(&project, Some(&proxy), folder.path())?;
-        let quiet = args.json;
-        let print: OutputSink = Arc::new(move |line| {
-            if let (false, Output::Out(line) | Output::Err(line)) = (quiet, line) {
-                output::notice(&format!("    workerd: {line}"));
-            }
+        let (log, mut logged) = mpsc::channel(LOG);
+        let keep: OutputSink = Arc::new(move |line| {
+            let (Output::Out(line) | Output::Err(line)) = line;
+            // A full log drops lines: nobody may hold workerd up.
+            let _ = log.try_send(line.to_owned());
         });
-        let runner = dev::start(project.clone(), services, 0, env, print).await?;
+        let runner = dev::start(project.clone(), services, 0, env, keep).await?;
         for case in &CASES {
-            let check = check(case, credentials, access, &runner.url()).await;
+            let check = check(case, credentials, access, &runner.url(), &mut logged).await;
             say(&check.to_line());
             checks.push(check);
         }
@@ -314,7 +321,13 @@ async fn remote(
 }
 
 /// Makes one call and judges it: a good answer where the caller may pass, an explained refusal where not.
-async fn check(case: &'static Case, credentials: Credentials, access: bool, worker: &str) -> Check {
+async fn check(
+    case: &'static Case,
+    credentials: Credentials,
+    access: bool,
+    worker: &str,
+    logged: &mut mpsc::Receiver<String>,
+) -> Check {
     let started = Instant::now();
     let answer = match tokio::time::timeout(CALL, call(case, worker)).await {
         Ok(Ok(answer)) => answer,
@@ -323,15 +336,14 @@ async fn check(case: &'static Case, credentials: Credentials, access: bool, work
     };
     let (status, text) = answer;
     let may_pass = !access || credentials == Credentials::Valid;
-    let ok = if may_pass {
-        status == 200 && text.contains(case.says)
+    let (ok, detail) = if may_pass {
+        (status == 200 && text.contains(case.says), text)
+    } else if case.flow == "connect" {
+        // workerd shows user code that the stream failed and not why, so the reason stands in its log.
+        let told = explained(logged).await;
+        (status == 502 && told.is_some(), told.unwrap_or(text))
     } else {
-        status == 502 && text.contains("Access refused")
-    };
-    let detail = if may_pass {
-        text
-    } else {
-        error_line(&text).unwrap_or(text)
+        (status == 502 && text.contains(REFUSED), error_line(&text).unwrap_or(text))
     };
     Check {
         case,
@@ -342,6 +354,20 @@ async fn check(case: &'static Case, credentials: Credentials, access: bool, work
         elapsed: started.elapsed(),
         detail,
     }
+}
+
+/// The line of workerd's log that explains a refusal.
+async fn explained(logged: &mut mpsc::Receiver<String>) -> Option<String> {
+    let find = async {
+        loop {
+            match logged.recv().await {
+                Some(line) if line.contains(REFUSED) => return Some(line),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    };
+    tokio::time::timeout(LOGGED, find).await.ok().flatten()
 }
 
 /// The first line of the error that user code caught.

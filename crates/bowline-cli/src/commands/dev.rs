@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_config::Project;
+use bowline_remote::REGISTRY;
 use bowline_workerd::{
     Output, OutputSink, Runner, RunnerError, RunnerOptions, Toolchain, ToolchainError, ToolchainOptions,
 };
@@ -96,6 +97,7 @@ pub(super) async fn start(
     let options = RunnerOptions {
         project,
         services,
+        forms: |kind| REGISTRY.kind(kind).map(|descriptor| descriptor.worker),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         toolchain,
         temp_dir: std::env::temp_dir(),

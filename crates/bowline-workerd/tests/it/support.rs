@@ -1,5 +1,7 @@
 //! A project in a folder, and a service that answers every flow and counts upgrades.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -61,6 +63,10 @@ pub(crate) struct Far {
     pub(crate) refuse: Option<&'static str>,
     /// Every fetch: URL, inner headers, body.
     pub(crate) seen: Mutex<Vec<Value>>,
+    /// The path of every Cap'n Web call.
+    pub(crate) calls: Mutex<Vec<String>>,
+    /// Every line workerd printed.
+    pub(crate) printed: Mutex<Vec<String>>,
 }
 
 impl Far {
@@ -94,7 +100,7 @@ async fn answer(far: Arc<Far>, mut request: Request<Incoming>) -> Response<Body>
             let stream = TokioIo::new(upgrade.await.unwrap());
             let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
             match call.flow {
-                Flow::Rpc => rpc(socket).await,
+                Flow::Rpc => rpc(&far, socket).await,
                 Flow::Connect => echo(socket, &format!("{}|", call.address.unwrap_or_default())).await,
                 Flow::Fetch => echo(socket, "ws|").await,
             }
@@ -143,7 +149,7 @@ async fn answer(far: Arc<Far>, mut request: Request<Incoming>) -> Response<Body>
 type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
 /// The least of Cap'n Web: every call answers with its path and its arguments; streams are taken to their end.
-async fn rpc(mut socket: Socket) {
+async fn rpc(far: &Far, mut socket: Socket) {
     let mut pushed = 0;
     let mut calls = HashMap::new();
     while let Some(Ok(Message::Text(text))) = socket.next().await {
@@ -151,6 +157,7 @@ async fn rpc(mut socket: Socket) {
         let reply = match message[0].as_str().unwrap() {
             "push" => {
                 pushed += 1;
+                far.calls.lock().unwrap().push(message[1][2].to_string());
                 calls.insert(pushed, message[1].clone());
                 continue;
             }
@@ -233,16 +240,19 @@ async fn start_within(
     ready_within: Duration,
 ) -> Result<Runner, RunnerError> {
     let service: Arc<dyn WireService> = Arc::new(Service(far.clone()));
+    let printed = far.clone();
     let names = project.bindings.iter().map(|binding| binding.name.clone());
     Runner::start(RunnerOptions {
         services: names.map(|name| (name, service.clone())).collect(),
         project,
+        forms: |kind| bowline_remote::REGISTRY.kind(kind).map(|descriptor| descriptor.worker),
         listen: "127.0.0.1:0".parse().unwrap(),
         toolchain,
         temp_dir: std::env::temp_dir(),
         ready_within,
-        output: Arc::new(|line| match line {
-            Output::Out(line) | Output::Err(line) => eprintln!("workerd: {line}"),
+        output: Arc::new(move |line| {
+            let (Output::Out(line) | Output::Err(line)) = line;
+            printed.printed.lock().unwrap().push(line.to_owned());
         }),
     })
     .await
@@ -254,11 +264,22 @@ pub(crate) async fn toolchain() -> Toolchain {
         project: PathBuf::from("/nonexistent"),
         workerd: None,
         cache_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchain"),
+        npm: "npm".into(),
         capnweb: true,
-        progress: Arc::new(|line| eprintln!("{line}")),
+        progress: Arc::new(|_| {}),
     })
     .await
     .unwrap()
+}
+
+/// Waits until workerd printed a line that contains `text`.
+pub(crate) async fn printed(far: &Far, text: &str) {
+    let seen = async {
+        while !far.printed.lock().unwrap().iter().any(|line| line.contains(text)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), seen).await.unwrap();
 }
 
 /// Asks the Worker for `path`: the status and the body as JSON (as a text when it is none).

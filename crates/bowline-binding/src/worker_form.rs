@@ -1,0 +1,33 @@
+//! How a kind of binding looks to a Worker that Bowline runs itself.
+
+/// What stands behind `env.NAME`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerForm {
+    /// A plain fetcher: requests leave workerd as they are.
+    Fetcher,
+    /// A module inside workerd that turns methods into requests of an inner fetcher.
+    Wrapped {
+        /// The module.
+        module: &'static str,
+        /// The inner binding that is the fetcher.
+        fetcher: &'static str,
+        /// The other inner bindings.
+        inner: &'static [(&'static str, InnerBinding)],
+    },
+    /// Methods become Cap'n Web calls; fetch works, too.
+    Rpc,
+    /// Fetch, and `connect()` to an address. Needs workerd's experimental features, for only they let a Worker answer
+    /// `connect()`.
+    Network,
+}
+
+/// An inner binding of [`WorkerForm::Wrapped`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InnerBinding {
+    /// A fixed text.
+    Text(&'static str),
+    /// A fixed JSON value.
+    Json(&'static str),
+    /// A text member of the binding's wrangler entry; empty when there is none.
+    Entry(&'static str),
+}
