@@ -21,7 +21,11 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     name_key: "binding",
     summary: "D1 on embedded SQLite, one file per database",
     // Module and inner bindings: workerd 1.20261117.1 and miniflare 5.20261117.0.
-    worker: WorkerForm::Wrapped { module: "cloudflare-internal:d1-api", fetcher: "fetcher", inner: &[] },
+    worker: WorkerForm::Wrapped {
+        module: "cloudflare-internal:d1-api",
+        fetcher: "fetcher",
+        inner: &[],
+    },
     build: |entry, resources| {
         let config = config::Config::parse(entry)?;
         let store = sqlite::Sqlite::open(&config, &resources.state, config::Limits::default())?;

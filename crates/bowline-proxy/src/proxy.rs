@@ -191,9 +191,7 @@ impl Proxy {
             }
             (Ok(response), _) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
             // A failed upgrade of rpc or connect tells user code nothing, so it is accepted and ended with the text.
-            (Err(failure), Some(local)) if flow == Flow::Rpc => {
-                respond_on_socket(flow, failure, key, local)
-            }
+            (Err(failure), Some(local)) if flow == Flow::Rpc => respond_on_socket(flow, failure, key, local),
             (Err(failure), _) => failure.into_response(),
         }
     }

@@ -7,8 +7,8 @@ use bowline_config::{BindingEntry, Project};
 use bowline_wire::header::MF_BINDING;
 use serde_json::Value;
 
-use bowline_binding::{InnerBinding, WorkerForm};
 use crate::modules::{Module, ModuleBody};
+use bowline_binding::{InnerBinding, WorkerForm};
 
 /// The one socket workerd listens at for browsers.
 pub(crate) const ENTRY: &str = "entry";

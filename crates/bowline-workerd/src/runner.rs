@@ -13,10 +13,10 @@ use bowline_config::{BindingEntry, Project};
 use tempfile::TempDir;
 
 use crate::config::Config;
-use bowline_binding::WorkerForm;
 use crate::listener::{Dialect, Listener};
 use crate::process::{Ended, Process};
 use crate::{OutputSink, RunnerError, Toolchain, modules};
+use bowline_binding::WorkerForm;
 
 /// The bytes of a unix socket's path, its end mark left out (`sun_path` on Linux).
 const LONGEST_SOCKET_PATH: usize = 107;

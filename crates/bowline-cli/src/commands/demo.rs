@@ -343,7 +343,10 @@ async fn check(
         let told = explained(logged).await;
         (status == 502 && told.is_some(), told.unwrap_or(text))
     } else {
-        (status == 502 && text.contains(REFUSED), error_line(&text).unwrap_or(text))
+        (
+            status == 502 && text.contains(REFUSED),
+            error_line(&text).unwrap_or(text),
+        )
     };
     Check {
         case,

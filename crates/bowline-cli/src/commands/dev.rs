@@ -119,6 +119,7 @@ async fn toolchain(folder: &Path, env: Env<'_>) -> Result<Toolchain, CliError> {
         workerd: env(env_vars::BOWLINE_WORKERD).map(PathBuf::from),
         cache_dir: env_vars::cache_folder(env),
         capnweb: true,
+        npm: "npm".into(),
         progress: Arc::new(output::notice),
     };
     Toolchain::find(&options).await.map_err(|error| {

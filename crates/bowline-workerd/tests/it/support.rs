@@ -245,7 +245,11 @@ async fn start_within(
     Runner::start(RunnerOptions {
         services: names.map(|name| (name, service.clone())).collect(),
         project,
-        forms: |kind| bowline_remote::REGISTRY.kind(kind).map(|descriptor| descriptor.worker),
+        forms: |kind| {
+            bowline_remote::REGISTRY
+                .kind(kind)
+                .map(|descriptor| descriptor.worker)
+        },
         listen: "127.0.0.1:0".parse().unwrap(),
         toolchain,
         temp_dir: std::env::temp_dir(),
