@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bowline_binding::{Binding, CallContext, FetchReply, FetchRequest, Resources};
+use futures_util::FutureExt as _;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -138,6 +139,9 @@ async fn the_calls_of_the_javascript_api() {
         )
         .await;
     assert_eq!(answer[0]["results"], json!([]));
+    let sql = "INSERT INTO t VALUES (2, NULL) RETURNING id";
+    let answer = db.post(EXECUTE, json!({"sql": sql, "params": []})).await;
+    assert_eq!(answer[0]["results"], json!([{"id": 2}]));
     // all, first, raw
     let answer = db
         .post(
@@ -507,7 +511,7 @@ async fn endless_sql_is_interrupted() {
 #[tokio::test]
 async fn a_full_queue_and_a_long_wait_are_told() {
     let db = Database::with(Limits {
-        call: Duration::from_secs(2),
+        call: Duration::from_millis(500),
         queue_wait: Duration::from_millis(100),
         queue: 1,
         ..Limits::default()
@@ -534,6 +538,27 @@ async fn a_full_queue_and_a_long_wait_are_told() {
         assert!(begun.elapsed() < Duration::from_secs(20));
     }
     assert_eq!(db.rows("SELECT count(*) FROM t", json!([])).await, json!([[0]]));
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_left_before_its_turn_is_not_run() {
+    let db = Database::with(Limits {
+        call: Duration::from_millis(300),
+        ..Limits::default()
+    });
+    db.sql("CREATE TABLE t(x)").await;
+    let mut busy = Box::pin(db.sql(ENDLESS));
+    assert!((&mut busy).now_or_never().is_none());
+    assert!(
+        db.sql("INSERT INTO t VALUES ('dropped')")
+            .now_or_never()
+            .is_none()
+    );
+    let mut kept = Box::pin(db.sql("INSERT INTO t VALUES ('kept')"));
+    assert!((&mut kept).now_or_never().is_none());
+    busy.await;
+    kept.await;
+    assert_eq!(db.rows("SELECT x FROM t", json!([])).await, json!([["kept"]]));
 }
 
 #[tokio::test]
