@@ -154,3 +154,21 @@ impl Store for Sqlite {
         answer.unwrap_or(Err(D1Error::Gone))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thread_per_file() {
+        let state = tempfile::tempdir().unwrap();
+        let open = |id: &str| {
+            let config = Config {
+                database_id: id.to_owned(),
+            };
+            Sqlite::open(&config, state.path(), Limits::default()).unwrap()
+        };
+        let (one, same, other) = (open("a"), open("a"), open("b"));
+        assert!(Arc::ptr_eq(&one.0, &same.0) && !Arc::ptr_eq(&one.0, &other.0));
+    }
+}
