@@ -36,6 +36,9 @@ pub(crate) enum D1Error {
     /// The call's time was over.
     #[error("query exceeded its time limit of {} ms and was interrupted: SQLITE_INTERRUPT", .0.as_millis())]
     TimeLimit(Duration),
+    /// The call was not over long after its time. Whether it will be applied is not known.
+    #[error("query did not end within its time limit and could not be interrupted; it may still be applied")]
+    Stuck,
     /// The database thread is gone: a defect of ours.
     #[error("internal error; the database thread has ended")]
     Gone,

@@ -19,6 +19,9 @@ use crate::store::{Answer, Call, Store};
 /// Stack of a database thread: SQLite recurses over nested expressions.
 const STACK: usize = 8 << 20;
 
+/// Time beyond its limit for a call to wait for another process's lock, roll back and answer.
+const GRACE: Duration = Duration::from_secs(15);
+
 /// The state of a [`Job`] changes once, from waiting to one of the others.
 const WAITING: u8 = 0;
 const BEGUN: u8 = 1;
@@ -54,6 +57,7 @@ impl Drop for Abandon {
 struct Database {
     queue: SyncSender<Job>,
     queue_wait: Duration,
+    call: Duration,
 }
 
 /// Two bindings of one process that name the same database share its thread, so that they never contend for its lock.
@@ -104,6 +108,7 @@ impl Sqlite {
         let database = Arc::new(Database {
             queue,
             queue_wait: limits.queue_wait,
+            call: limits.call,
         });
         open.retain(|_, database| database.strong_count() > 0);
         open.insert(path, Arc::downgrade(&database));
@@ -141,9 +146,29 @@ impl Store for Sqlite {
         let answer = match tokio::time::timeout(self.0.queue_wait, &mut answer).await {
             Ok(answer) => answer,
             Err(_) if abandon.now() => return Err(D1Error::QueueTimeout),
-            // It has begun: its own time limit ends this wait.
-            Err(_) => answer.await,
+            // It has begun: its own time limit ends this wait, unless SQLite is inside one long step of its machine.
+            Err(_) => tokio::time::timeout(self.0.call + GRACE, answer)
+                .await
+                .map_err(|_| D1Error::Stuck)?,
         };
         answer.unwrap_or(Err(D1Error::Gone))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thread_per_file() {
+        let state = tempfile::tempdir().unwrap();
+        let open = |id: &str| {
+            let config = Config {
+                database_id: id.to_owned(),
+            };
+            Sqlite::open(&config, state.path(), Limits::default()).unwrap()
+        };
+        let (one, same, other) = (open("a"), open("a"), open("b"));
+        assert!(Arc::ptr_eq(&one.0, &same.0) && !Arc::ptr_eq(&one.0, &other.0));
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bowline_binding::{Binding, CallContext, FetchReply, FetchRequest, Resources};
+use futures_util::FutureExt as _;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -138,6 +139,9 @@ async fn the_calls_of_the_javascript_api() {
         )
         .await;
     assert_eq!(answer[0]["results"], json!([]));
+    let sql = "INSERT INTO t VALUES (2, NULL) RETURNING id";
+    let answer = db.post(EXECUTE, json!({"sql": sql, "params": []})).await;
+    assert_eq!(answer[0]["results"], json!([{"id": 2}]));
     // all, first, raw
     let answer = db
         .post(
@@ -504,36 +508,81 @@ async fn endless_sql_is_interrupted() {
     assert_eq!(db.rows("SELECT count(*) FROM t", json!([])).await, json!([[0]]));
 }
 
+/// A table, and a stranger who holds the write lock: writes wait in the database thread until it is released.
+fn lock(db: &Database) -> rusqlite::Connection {
+    let other = rusqlite::Connection::open(db.state.path().join("d1/test.sqlite")).unwrap();
+    other.execute_batch("CREATE TABLE t(x); BEGIN IMMEDIATE").unwrap();
+    other
+}
+
 #[tokio::test]
-async fn a_full_queue_and_a_long_wait_are_told() {
+async fn a_full_queue_is_told() {
     let db = Database::with(Limits {
-        call: Duration::from_secs(2),
-        queue_wait: Duration::from_millis(100),
         queue: 1,
         ..Limits::default()
     });
-    db.sql("CREATE TABLE t(x)").await;
-    // Polled in order: one runs or waits; the queue holds at most one more.
-    let (first, second, third, fourth) = tokio::join!(
-        db.sql(ENDLESS),
-        db.sql("INSERT INTO t VALUES (1)"),
-        db.sql("SELECT 1"),
-        db.sql("SELECT 1")
-    );
-    assert!(error_of(&first).contains("time limit") || error_of(&first).contains("too long"));
-    let errors = [second, third, fourth].map(|answer| error_of(&answer));
-    assert!(
-        errors
-            .iter()
-            .any(|error| error == "D1 DB is overloaded. Too many requests queued."),
-        "{errors:?}"
-    );
-    // What waited too long is never run.
+    let other = lock(&db);
+    // The first is run or queued; of the next two at most one finds room.
+    let mut calls: Vec<_> = (0..3)
+        .map(|_| Box::pin(db.sql("INSERT INTO t VALUES (1)")))
+        .collect();
+    let answers: Vec<_> = calls.iter_mut().filter_map(|call| call.now_or_never()).collect();
+    assert!((1..=2).contains(&answers.len()), "{answers:?}");
+    for answer in &answers {
+        assert_eq!(error_of(answer), "D1 DB is overloaded. Too many requests queued.");
+    }
+    other.execute_batch("COMMIT").unwrap();
+    let refused = answers.len();
+    drop(calls);
+    // Room again, for the queue is in order.
     let begun = Instant::now();
     while db.sql("SELECT 1").await[0]["success"] != true {
         assert!(begun.elapsed() < Duration::from_secs(20));
     }
-    assert_eq!(db.rows("SELECT count(*) FROM t", json!([])).await, json!([[0]]));
+    let rows = db.rows("SELECT count(*) FROM t", json!([])).await[0][0]
+        .as_u64()
+        .unwrap();
+    assert!(rows as usize <= 3 - refused);
+}
+
+#[tokio::test]
+async fn what_waited_too_long_is_never_run() {
+    let db = Database::with(Limits {
+        queue_wait: Duration::from_millis(500),
+        ..Limits::default()
+    });
+    let other = lock(&db);
+    let mut first = Box::pin(db.sql("INSERT INTO t VALUES ('first')"));
+    assert!((&mut first).now_or_never().is_none());
+    assert_eq!(
+        db.error("INSERT INTO t VALUES ('late')").await,
+        "D1 DB is overloaded. Requests queued for too long."
+    );
+    other.execute_batch("COMMIT").unwrap();
+    // It had begun, so it may take longer than the wait for a turn.
+    assert_eq!(first.await[0]["success"], true);
+    assert_eq!(db.rows("SELECT x FROM t", json!([])).await, json!([["first"]]));
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_left_before_its_turn_is_not_run() {
+    let db = Database::with(Limits {
+        call: Duration::from_millis(300),
+        ..Limits::default()
+    });
+    db.sql("CREATE TABLE t(x)").await;
+    let mut busy = Box::pin(db.sql(ENDLESS));
+    assert!((&mut busy).now_or_never().is_none());
+    assert!(
+        db.sql("INSERT INTO t VALUES ('dropped')")
+            .now_or_never()
+            .is_none()
+    );
+    let mut kept = Box::pin(db.sql("INSERT INTO t VALUES ('kept')"));
+    assert!((&mut kept).now_or_never().is_none());
+    busy.await;
+    kept.await;
+    assert_eq!(db.rows("SELECT x FROM t", json!([])).await, json!([["kept"]]));
 }
 
 #[tokio::test]

@@ -63,7 +63,11 @@ impl Vectorize {
     }
 
     async fn write(&self, body: Body, existing: Existing) -> Result<Vec<u8>, VectorizeError> {
-        let vectors = wire::vectors(&read(body, wire::MAX_UPLOAD).await?, self.store.dimensions())?;
+        let (body, dimensions) = (read(body, wire::MAX_UPLOAD).await?, self.store.dimensions());
+        // An upload takes long enough to read to hold up everyone else on this thread.
+        let vectors = tokio::task::spawn_blocking(move || wire::vectors(&body, dimensions))
+            .await
+            .unwrap_or(Err(VectorizeError::Internal))?;
         Ok(wire::mutation_body(&self.store.write(vectors, existing).await?))
     }
 }

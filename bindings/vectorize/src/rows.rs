@@ -155,11 +155,12 @@ impl Rows {
                 Metric::Euclidean => squared_distance(&query, lanes),
                 Metric::DotProduct => -dot(&query, lanes),
             };
-            // Only values near the end of f32's range get here; they cannot be compared, so they come last.
+            // Adding 0.0 makes -0.0 equal to 0.0. Only values near the end of f32's range give what is no number; they
+            // cannot be compared, so they come last.
             let distance = if distance.is_nan() {
                 f32::INFINITY
             } else {
-                distance
+                distance + 0.0
             };
             let closer = |other: &(f32, usize)| {
                 self.order(f64::from(other.0), other.1, f64::from(distance), row) == Ordering::Less

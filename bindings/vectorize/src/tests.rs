@@ -511,7 +511,12 @@ async fn a_bad_vector_stops_the_whole_upload() {
             40002,
             "10240 bytes",
         ),
-        (json!([]), 40001, "line 2 must be an object"),
+        (
+            json!(["bad", [1, 2, 3], null, null]),
+            40001,
+            "line 2 must be a JSON object",
+        ),
+        (json!([]), 40001, "line 2 must be a JSON object"),
     ] {
         for path in ["/insert", "/upsert"] {
             let (found, text) = index.error(path, &format!("{good}\n{bad}")).await;

@@ -1,6 +1,8 @@
 //! Vectorize's HTTP bodies: what the client in workerd sends and reads.
 
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::error::VectorizeError;
@@ -111,8 +113,6 @@ pub(crate) fn vectors(body: &[u8], dimensions: usize) -> Result<Vec<Vector>, Vec
                 "a call may write at most {MAX_BATCH} vectors"
             )));
         }
-        let line: Value = serde_json::from_slice(line)
-            .map_err(|error| VectorizeError::Body(format!("line {} is not JSON: {error}", number + 1)))?;
         vectors.push(vector(line, dimensions, number + 1)?);
     }
     if vectors.is_empty() {
@@ -121,39 +121,57 @@ pub(crate) fn vectors(body: &[u8], dimensions: usize) -> Result<Vec<Vector>, Vec
     Ok(vectors)
 }
 
-fn vector(line: Value, dimensions: usize, number: usize) -> Result<Vector, VectorizeError> {
-    let Value::Object(mut line) = line else {
-        return Err(VectorizeError::Body(format!("line {number} must be an object")));
-    };
-    let Some(Value::String(id)) = line.remove("id").filter(|id| is_text(id, MAX_ID)) else {
+/// One line, its members not yet looked at: values and metadata are checked for size before they are built.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    values: Option<&'a RawValue>,
+    #[serde(borrow)]
+    namespace: Option<&'a RawValue>,
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+}
+
+fn vector(line: &[u8], dimensions: usize, number: usize) -> Result<Vector, VectorizeError> {
+    // serde would also take a list for the members in order.
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return Err(VectorizeError::Body(format!(
+            "line {number} must be a JSON object"
+        )));
+    }
+    let line: Line<'_> = serde_json::from_slice(line)
+        .map_err(|error| VectorizeError::Body(format!("line {number} is not JSON: {error}")))?;
+    let id: Option<String> = line.id.and_then(read);
+    let Some(id) = id.filter(|id| (1..=MAX_ID).contains(&id.len())) else {
         return Err(VectorizeError::Vector(format!(
             "invalid vector on line {number}: id must be a text of 1 to {MAX_ID} bytes"
         )));
     };
     let refuse = |text: String| VectorizeError::Vector(format!("invalid vector for id=\"{id}\": {text}"));
-    let values = line
-        .get("values")
-        .and_then(floats)
+    let values: Option<Vec<f32>> = line.values.and_then(read);
+    let values = values
+        .filter(|values| values.iter().all(|value| value.is_finite()))
         .ok_or_else(|| refuse("values must be a list of finite numbers".to_owned()))?;
     check_dimensions(&id, &values, dimensions)?;
-    let namespace = match line.remove("namespace") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(namespace)) if (1..=MAX_NAMESPACE).contains(&namespace.len()) => Some(namespace),
-        Some(_) => {
-            return Err(refuse(format!(
-                "namespace must be a text of 1 to {MAX_NAMESPACE} bytes"
-            )));
-        }
+    let namespace: Option<String> = match line.namespace {
+        None => None,
+        Some(raw) => read(raw)
+            .filter(|namespace: &String| (1..=MAX_NAMESPACE).contains(&namespace.len()))
+            .map(Some)
+            .ok_or_else(|| refuse(format!("namespace must be a text of 1 to {MAX_NAMESPACE} bytes")))?,
     };
-    let metadata = match line.remove("metadata") {
-        None | Some(Value::Null) => None,
-        Some(metadata @ Value::Object(_)) if metadata.to_string().len() > MAX_METADATA => {
+    let metadata = match line.metadata {
+        None => None,
+        Some(raw) if raw.get().len() > MAX_METADATA => {
             return Err(refuse(format!(
                 "metadata must be at most {MAX_METADATA} bytes of JSON"
             )));
         }
-        Some(Value::Object(metadata)) => Some(metadata),
-        Some(_) => return Err(refuse("metadata must be an object".to_owned())),
+        Some(raw) => read(raw)
+            .map(Some)
+            .ok_or_else(|| refuse("metadata must be an object".to_owned()))?,
     };
     Ok(Vector {
         id,
@@ -161,6 +179,10 @@ fn vector(line: Value, dimensions: usize, number: usize) -> Result<Vector, Vecto
         namespace,
         metadata,
     })
+}
+
+fn read<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
 }
 
 /// Reads the body of `/getByIds` and `/deleteByIds`.
@@ -177,10 +199,6 @@ pub(crate) fn ids(body: &[u8]) -> Result<Vec<String>, VectorizeError> {
         _ => Err(refuse()),
     };
     list.into_iter().map(id).collect()
-}
-
-fn is_text(value: &Value, max: usize) -> bool {
-    value.as_str().is_some_and(|text| (1..=max).contains(&text.len()))
 }
 
 /// The numbers of a list, if all are finite as f32.

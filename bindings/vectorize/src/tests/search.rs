@@ -23,7 +23,7 @@ fn distance(metric: Metric, one: &[f32], two: &[f32]) -> f64 {
             .sum()
     };
     match metric {
-        Metric::DotProduct => -dot(one, two),
+        Metric::DotProduct => 0.0 - dot(one, two),
         Metric::Euclidean => {
             let difference: Vec<_> = one.iter().zip(two).map(|(one, two)| one - two).collect();
             dot(&difference, &difference).sqrt()
@@ -63,6 +63,8 @@ fn cases() -> impl Strategy<Value = (Metric, Vec<Change>, Vec<f32>, usize, u8)> 
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
+
     #[test]
     fn finds_what_the_model_finds((metric, changes, query, top_k, modulus) in cases()) {
         let mut rows = Rows::new(metric, query.len());
@@ -109,4 +111,25 @@ proptest! {
             }
         }
     }
+}
+
+/// A dot product of -0.0 once ranked below one of 0.0.
+#[test]
+fn the_sign_of_zero_ranks_nothing() {
+    let mut rows = Rows::new(Metric::DotProduct, 1);
+    for (id, value) in [("b", -1.0), ("a", 0.0), ("c", 1.0)] {
+        rows.put(
+            Vector {
+                id: id.to_owned(),
+                values: vec![value],
+                namespace: None,
+                metadata: None,
+            },
+            1,
+        );
+    }
+    let hits = rows.search(&[0.0], 3, |_| true);
+    let ids: Vec<_> = hits.iter().map(|hit| &*rows.row(hit.row).id).collect();
+    assert_eq!(ids, ["a", "b", "c"]);
+    assert!(hits.iter().all(|hit| hit.score.is_sign_positive()));
 }
