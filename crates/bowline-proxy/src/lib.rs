@@ -23,7 +23,7 @@ mod upstream;
 
 pub use capability::Capability;
 pub use credentials::{CredentialState, ServiceToken};
-pub use proxy::{Body, Deadlines, Proxy, ProxyError, ProxyOptions};
+pub use proxy::{Body, Deadlines, OnRefusal, Proxy, ProxyError, ProxyOptions};
 pub use refusal::{Refusal, classify};
 pub use server::serve;
 pub use tls::TlsError;

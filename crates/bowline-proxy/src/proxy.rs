@@ -48,6 +48,9 @@ impl Default for Deadlines {
     }
 }
 
+/// Called with the text of a refusal.
+pub type OnRefusal = Box<dyn Fn(&str) + Send + Sync>;
+
 /// What a proxy is made of.
 #[derive(Default)]
 pub struct ProxyOptions {
@@ -60,7 +63,7 @@ pub struct ProxyOptions {
     /// Deadlines.
     pub deadlines: Deadlines,
     /// Called with the full text of the first refusal, once for the life of the proxy.
-    pub on_refusal: Option<Box<dyn Fn(&str) + Send + Sync>>,
+    pub on_refusal: Option<OnRefusal>,
 }
 
 /// A proxy could not be made.
@@ -91,7 +94,7 @@ struct Inner {
     credentials: CredentialState,
     headers: Option<CredentialHeaders>,
     deadlines: Deadlines,
-    on_refusal: Option<Box<dyn Fn(&str) + Send + Sync>>,
+    on_refusal: Option<OnRefusal>,
     refusal_told: AtomicBool,
     shutdown: CancellationToken,
 }

@@ -77,8 +77,8 @@ async fn fetch(binding: &dyn Binding, cx: &CallContext, mut request: Request<Bod
         Err(error) => return respond::text(StatusCode::BAD_REQUEST, error.to_string()),
     };
     let wants_upgrade = request.headers().contains_key(http::header::UPGRADE);
-    if wants_upgrade && let Err(response) = upgrade::accept(&request) {
-        return response;
+    if wants_upgrade && let Err(malformed) = upgrade::accept(&request) {
+        return malformed.into_response();
     }
     let upgrade = match (
         request.headers().get(SEC_WEBSOCKET_KEY),
@@ -139,7 +139,7 @@ async fn fetch(binding: &dyn Binding, cx: &CallContext, mut request: Request<Bod
 fn rpc(binding: &dyn Binding, cx: &CallContext, mut request: Request<Body>) -> Response<Body> {
     let response = match upgrade::accept(&request) {
         Ok(response) => response,
-        Err(response) => return response,
+        Err(malformed) => return malformed.into_response(),
     };
     // Clients open an rpc upgrade for every binding, also for those that only ever fetch, so it is accepted and only a
     // call on it fails.
@@ -174,7 +174,7 @@ fn connect(
     };
     let response = match upgrade::accept(&request) {
         Ok(response) => response,
-        Err(response) => return response,
+        Err(malformed) => return malformed.into_response(),
     };
     let on_upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {

@@ -7,35 +7,40 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::respond;
 
+/// What is wrong with a handshake.
+pub(crate) struct Malformed(&'static str);
+
+impl Malformed {
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let mut response = respond::text(
+            StatusCode::BAD_REQUEST,
+            format!("malformed WebSocket upgrade: {}", self.0),
+        );
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        response
+    }
+}
+
 /// Checks a handshake (RFC 6455 §4.2.1) and makes the 101 that answers it. Extensions and subprotocols are not
 /// negotiated: frames are spliced by proxies on the way as they are.
-pub(crate) fn accept<B>(request: &Request<B>) -> Result<Response<Body>, Response<Body>> {
+pub(crate) fn accept<B>(request: &Request<B>) -> Result<Response<Body>, Malformed> {
     let headers = request.headers();
-    let bad = |what: &str| {
-        respond::text(
-            StatusCode::BAD_REQUEST,
-            format!("malformed WebSocket upgrade: {what}"),
-        )
-    };
     if request.method() != Method::GET {
-        return Err(bad("the method is not GET"));
+        return Err(Malformed("the method is not GET"));
     }
     if headers
         .get(SEC_WEBSOCKET_VERSION)
         .is_none_or(|version| version != "13")
     {
-        let mut response = bad("Sec-WebSocket-Version is not 13");
-        *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
-        response
-            .headers_mut()
-            .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return Err(response);
+        return Err(Malformed("Sec-WebSocket-Version is not 13"));
     }
     let key = headers
         .get(SEC_WEBSOCKET_KEY)
-        .ok_or_else(|| bad("Sec-WebSocket-Key is missing"))?;
-    let accept =
-        HeaderValue::from_str(&derive_accept_key(key.as_bytes())).map_err(|_| bad("Sec-WebSocket-Key"))?;
+        .ok_or(Malformed("Sec-WebSocket-Key is missing"))?;
+    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
+        .map_err(|_| Malformed("Sec-WebSocket-Key"))?;
     let mut response = switching(HeaderMap::new());
     response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept);
     Ok(response)
