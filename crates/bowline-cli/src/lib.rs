@@ -1,1 +1,4 @@
 //! The commands of the bowline program.
+
+pub mod commands;
+pub mod settings;
