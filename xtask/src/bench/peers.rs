@@ -38,13 +38,25 @@ impl Drop for Peer {
 }
 
 impl Peer {
-    /// Resident memory of the process and its children, MB.
-    pub(crate) fn memory(&self) -> anyhow::Result<f64> {
+    /// The process and its children.
+    fn processes(&self) -> Vec<u32> {
         let pid = self.child.id();
         let children =
             std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        std::iter::once(pid)
+            .chain(children.split_whitespace().filter_map(|pid| pid.parse().ok()))
+            .collect()
+    }
+
+    /// Puts all of it on some cores.
+    pub(crate) fn pin(&self, cores: &str) -> anyhow::Result<()> {
+        self.processes().into_iter().try_for_each(|pid| pin(pid, cores))
+    }
+
+    /// Resident memory of the process and its children, MB.
+    pub(crate) fn memory(&self) -> anyhow::Result<f64> {
         let mut total = 0.0;
-        for pid in std::iter::once(pid.to_string()).chain(children.split_whitespace().map(str::to_owned)) {
+        for pid in self.processes() {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
                 .with_context(|| format!("read the memory of process {pid}"))?;
             let line = status
@@ -55,6 +67,21 @@ impl Peer {
         }
         Ok(total)
     }
+}
+
+/// Puts every thread of a process on some cores; what it starts later follows.
+pub(crate) fn pin(pid: u32, cores: &str) -> anyhow::Result<()> {
+    let output = Command::new("taskset")
+        .args(["-a", "-c", "-p", cores, &pid.to_string()])
+        .output()
+        .context("start taskset")?;
+    if !output.status.success() {
+        bail!(
+            "pin process {pid} to core {cores}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
 }
 
 /// Builds the program as users get it.
