@@ -1,6 +1,7 @@
 //! Repository chores: `cargo xtask CHORE`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for a terminal")]
 
+mod bench;
 mod conformance;
 mod lint;
 mod run;
@@ -25,6 +26,8 @@ enum Chore {
     Lint,
     /// The repository's own rules alone: what a diff cannot show.
     Tidy,
+    /// Measure against peers, in one run.
+    Bench(bench::BenchArgs),
     /// Run the conformance cases of an area against the freshly built program.
     Conformance(conformance::ConformanceArgs),
 }
@@ -34,6 +37,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Test(args) => test::run(&args),
         Chore::Lint => lint::run(),
         Chore::Tidy => tidy::run(),
+        Chore::Bench(args) => bench::run(&args),
         Chore::Conformance(args) => conformance::run(&args),
     }
 }

@@ -360,7 +360,7 @@ fn respond_on_socket(
         };
         let socket = bowline_tunnel::server_socket(TokioIo::new(upgraded)).await;
         match flow {
-            Flow::Rpc => bowline_tunnel::abort_rpc(socket, &failure.text, failure.first_line()).await,
+            Flow::Rpc => bowline_tunnel::reject_rpc(socket, &failure.text, failure.first_line()).await,
             _ => bowline_tunnel::refuse(socket, failure.first_line()).await,
         }
     });

@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 use crate::proxy::Body;
 
 /// An idle connection is kept this long; servers commonly close after 60 to 75 seconds.
-const IDLE: Duration = Duration::from_secs(50);
+pub(crate) const IDLE: Duration = Duration::from_secs(50);
 /// Idle connections kept.
 const IDLE_CONNECTIONS: usize = 64;
 

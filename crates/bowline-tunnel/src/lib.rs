@@ -10,7 +10,9 @@
 //! after 1011 or an abrupt end it is dropped at once.
 
 mod close;
+mod reject;
 mod relay;
 
 pub use close::close_reason;
-pub use relay::{Ended, Relayed, abort_rpc, refuse, relay, server_socket};
+pub use reject::reject_rpc;
+pub use relay::{Ended, Relayed, refuse, relay, server_socket};

@@ -16,7 +16,7 @@ const CHUNK: usize = 64 * 1024;
 /// The largest frame or message taken from the peer.
 const LARGEST_MESSAGE: usize = 32 * 1024 * 1024;
 /// How long a peer has to take our close frame, or a stream our last bytes, once the relay is over.
-const PARTING: Duration = Duration::from_secs(5);
+pub(crate) const PARTING: Duration = Duration::from_secs(5);
 
 /// How a relay ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,22 +53,6 @@ pub async fn server_socket<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> WebSocke
 /// Closes `socket` with 1011 and `reason` without carrying anything: the stream could not be opened.
 pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut socket: WebSocketStream<S>, reason: &str) {
     part(&mut socket, CloseCode::Error, reason).await;
-}
-
-/// Ends an rpc session with one abort message that carries `text`, then closes with 3000 and `reason`.
-///
-/// Written here and not with a Cap'n Web session, because whoever refuses a session has none: it is one message of the
-/// protocol (protocol page, "abort"), and the text needs JSON's escaping.
-pub async fn abort_rpc<S: AsyncRead + AsyncWrite + Unpin>(
-    mut socket: WebSocketStream<S>,
-    text: &str,
-    reason: &str,
-) {
-    let message = serde_json::json!(["abort", ["error", "Error", text]]).to_string();
-    let sent = tokio::time::timeout(PARTING, socket.send(Message::text(message))).await;
-    if matches!(sent, Ok(Ok(()))) {
-        part(&mut socket, CloseCode::Library(3000), reason).await;
-    }
 }
 
 /// Carries bytes until one side ends. There is no limit on how long a healthy tunnel may be idle: a database
@@ -152,7 +136,7 @@ async fn write<W: AsyncWrite + Unpin>(writer: &mut W, data: &[u8]) -> std::io::R
 
 /// Sends a close frame and waits, for a while, until the peer has answered it: closing the connection earlier could
 /// reset it before the peer has read what was sent.
-async fn part<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn part<S: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut WebSocketStream<S>,
     code: CloseCode,
     reason: &str,
