@@ -15,12 +15,14 @@ mod context;
 mod descriptor;
 mod error;
 mod fetch;
+mod service;
 
 pub use body::{Body, BodyError, BoxError, collect, empty, full};
 pub use context::{CallContext, ConnectAddress};
 pub use descriptor::{Build, ConfigError, Descriptor, Registry, Resources};
 pub use error::{BindingError, ErrorKind, Retry};
 pub use fetch::{BoxDuplex, Duplex, FetchReply, FetchRequest, UpgradeRequest};
+pub use service::{BoxFuture, WireService};
 
 /// Which of the three flows a binding answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

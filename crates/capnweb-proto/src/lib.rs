@@ -1,1 +1,32 @@
-//! The Cap'n Web protocol as a state machine without I/O.
+//! The Cap'n Web protocol as a state machine: no sockets, no clock, no tasks.
+//!
+//! **Change the session once, then drain both polls.**
+//!
+//! ```text
+//! bytes in ──▶ handle_message ─┐                    ┌─▶ poll_event   ──▶ the application: calls, answers, stream data
+//!                              ├─▶ Session (tables) ┤
+//! application ─▶ call, resolve ┘                    └─▶ poll_message ──▶ bytes out
+//! ```
+//!
+//! The wire speaks from its sender's side: positive ids are chosen by the side that imports, negative ones by the side
+//! that exports. The perspective is flipped in one place, where expressions are decoded.
+//!
+//! What this version answers: all eight messages but for sending streams of our own; values of every plain kind; stubs
+//! and promises in arguments and results; pipelining; streams that the peer sends. `remap`, `blob`, `request` and
+//! `response` expressions, and calls forwarded to a stub of the peer, are refused with an error that says so.
+//!
+//! Source of facts: the protocol page of `cloudflare/capnweb`, and the behaviour of its npm package 0.12.0 and 0.5.0.
+
+pub mod json;
+
+mod error;
+mod expression;
+mod limits;
+mod message;
+mod session;
+mod value;
+
+pub use error::ProtocolError;
+pub use limits::Limits;
+pub use session::{CallId, Capability, Event, ImportId, PipeId, PipeItem, Session, Stats};
+pub use value::{BytesKind, ErrorValue, PathKey, Value};

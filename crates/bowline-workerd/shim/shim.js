@@ -1,0 +1,138 @@
+// Stands behind every binding that workerd cannot send to Rust by itself: calls become Cap'n Web over a WebSocket,
+// connect() becomes bytes over a WebSocket. `env.LINE` is Bowline's unix socket; `ctx.props.binding` is the name.
+import { WorkerEntrypoint } from "cloudflare:workers";
+import { newWebSocketRpcSession } from "capnweb";
+
+// The host is never looked up: every request ends at the unix socket.
+const LINE = "http://bowline/";
+// A refusal is read up to here; what follows would only bury its first line.
+const REFUSAL_LIMIT = 8192;
+
+async function refusal(response, what) {
+  let text = "";
+  const decoder = new TextDecoder();
+  const reader = response.body?.getReader();
+  while (reader && text.length < REFUSAL_LIMIT) {
+    const { value, done } = await reader.read();
+    if (done) break;
+    text += decoder.decode(value, { stream: true });
+  }
+  reader?.cancel().catch(() => {});
+  text = text.slice(0, REFUSAL_LIMIT).trim();
+  return new Error(text === "" ? `${what} was refused with status ${response.status}` : text);
+}
+
+async function upgrade(env, url, headers, what) {
+  const response = await env.LINE.fetch(url, { headers: { ...headers, Upgrade: "websocket" } });
+  if (!response.webSocket) throw await refusal(response, what);
+  response.webSocket.accept();
+  return response.webSocket;
+}
+
+function cutReason(text) {
+  const bytes = new TextEncoder().encode(text);
+  let end = Math.min(bytes.length, 123);
+  while (end > 0 && end < bytes.length && (bytes[end] & 0xc0) === 0x80) end--;
+  return new TextDecoder().decode(bytes.subarray(0, end));
+}
+
+// Bytes both ways until either side ends. Close codes: 1000 is the end of the stream, 1011 a failure with its reason.
+async function splice(socket, webSocket) {
+  const writer = socket.writable.getWriter();
+  const reader = socket.readable.getReader();
+  let open = true;
+  const close = (code, reason) => {
+    if (!open) return;
+    open = false;
+    try {
+      webSocket.close(code, reason === undefined ? undefined : cutReason(reason));
+    } catch {
+      // Closed by the other side in the meantime.
+    }
+  };
+  const inward = new Promise((resolve, reject) => {
+    let writes = Promise.resolve();
+    webSocket.addEventListener("message", ({ data }) => {
+      const chunk = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data);
+      writes = writes.then(() => writer.write(chunk));
+      writes.catch((error) => {
+        close(1011, `${error?.message ?? error}`);
+        reject(error);
+      });
+    });
+    webSocket.addEventListener("close", ({ code, reason }) => {
+      open = false;
+      if (code === 1011) {
+        const error = new Error(reason || "the connection failed at the far end");
+        writer.abort(error).catch(() => {});
+        reader.cancel(error).catch(() => {});
+        reject(error);
+      } else {
+        writes.then(() => writer.close()).then(resolve, reject);
+      }
+    });
+    webSocket.addEventListener("error", () => {
+      open = false;
+      reader.cancel().catch(() => {});
+      reject(new Error("the connection to the far end broke"));
+    });
+  });
+  const outward = (async () => {
+    try {
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done || !open) break;
+        webSocket.send(value);
+      }
+      close(1000);
+    } catch (error) {
+      close(1011, `${error?.message ?? error}`);
+      throw error;
+    }
+  })();
+  await Promise.all([inward, outward]);
+}
+
+export default class extends WorkerEntrypoint {
+  // Opened by the first call, never by fetch(): a refused upgrade then has somebody to be told to.
+  #session;
+
+  constructor(ctx, env) {
+    super(ctx, env);
+    const call = (name) => async (...args) => {
+      const session = await (this.#session ??= this.#open());
+      return session[name](...args);
+    };
+    return new Proxy(this, {
+      get(target, name) {
+        // `then` is asked for by whoever awaits a binding; answered with a function it would become a call.
+        if (typeof name === "symbol" || name === "then") return undefined;
+        const own = Reflect.get(target, name);
+        if (own === undefined) return call(name);
+        return typeof own === "function" ? own.bind(target) : own;
+      },
+    });
+  }
+
+  async #open() {
+    const { binding } = this.ctx.props;
+    const url = `${LINE}?MF-Binding=${encodeURIComponent(binding)}`;
+    return newWebSocketRpcSession(await upgrade(this.env, url, {}, `binding "${binding}"`));
+  }
+
+  async fetch(request) {
+    const headers = new Headers({ "MF-Binding": this.ctx.props.binding, "MF-URL": request.url });
+    for (const [name, value] of request.headers) {
+      headers.set(name === "upgrade" ? name : `MF-Header-${name}`, value);
+    }
+    return this.env.LINE.fetch(LINE, new Request(request, { headers, redirect: "manual" }));
+  }
+
+  async connect(socket) {
+    const { binding } = this.ctx.props;
+    const { localAddress } = await socket.opened;
+    if (!localAddress) throw new Error(`binding "${binding}": connect() came without an address`);
+    const headers = { "MF-Binding": binding, "MF-Connect-Address": localAddress };
+    await splice(socket, await upgrade(this.env, LINE, headers, `binding "${binding}": ${localAddress}`));
+  }
+}

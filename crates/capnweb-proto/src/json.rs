@@ -1,0 +1,85 @@
+//! JSON as JavaScript speaks it.
+//!
+//! The usual crates cannot be it: they refuse lone surrogates (`"\ud800"`, which `JSON.stringify` writes), refuse
+//! `1e400` (JavaScript reads Infinity), and bound nesting by their own count. Here a lone surrogate becomes U+FFFD, a
+//! number is what JavaScript's `Number` would be, members keep their order, and depth is the caller's limit.
+
+mod read;
+mod write;
+
+pub use read::{ReadError, parse};
+pub use write::to_text;
+
+/// A JSON value. Members keep the order they came in; of two members of one name the last counts, at the place of the
+/// first, as in JavaScript.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Json {
+    /// `null`
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// A double; Infinity for a literal out of range.
+    Number(f64),
+    /// A text, lone surrogates replaced.
+    String(String),
+    /// An array.
+    Array(Vec<Self>),
+    /// An object.
+    Object(Vec<(String, Self)>),
+}
+
+impl Json {
+    /// The text, of a string.
+    pub fn as_str(&self) -> Option<&str> {
+        if let Self::String(text) = self {
+            Some(text)
+        } else {
+            None
+        }
+    }
+
+    /// The items, of an array.
+    pub fn as_array(&self) -> Option<&[Self]> {
+        if let Self::Array(items) = self {
+            Some(items)
+        } else {
+            None
+        }
+    }
+
+    /// The number, if it is an integer that a double holds exactly.
+    pub fn as_integer(&self) -> Option<i64> {
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        match self {
+            // The bounds make the cast exact.
+            Self::Number(number) if number.fract() == 0.0 && number.abs() < EXACT => Some(*number as i64),
+            _ => None,
+        }
+    }
+}
+
+impl From<&str> for Json {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+
+impl From<String> for Json {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
+}
+
+impl From<f64> for Json {
+    fn from(number: f64) -> Self {
+        Self::Number(number)
+    }
+}
+
+/// An array of the given items.
+pub(crate) fn array<const N: usize>(items: [Json; N]) -> Json {
+    Json::Array(items.into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! The writer: what `JSON.stringify` writes, without blanks.
+
+use std::fmt::Write;
+
+use super::Json;
+
+/// The text of a value. Numbers that are not finite are written `null`, as JavaScript does.
+pub fn to_text(json: &Json) -> String {
+    let mut out = String::new();
+    write(&mut out, json);
+    out
+}
+
+// Recursive: a value to be written was built by our own encoder or read by our parser, both of which bound its depth.
+fn write(out: &mut String, json: &Json) {
+    match json {
+        Json::Null => out.push_str("null"),
+        Json::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+        Json::Number(number) => write_number(out, *number),
+        Json::String(text) => write_string(out, text),
+        Json::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write(out, item);
+            }
+            out.push(']');
+        }
+        Json::Object(members) => {
+            out.push('{');
+            for (index, (name, value)) in members.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write_string(out, name);
+                out.push(':');
+                write(out, value);
+            }
+            out.push('}');
+        }
+    }
+}
+
+fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut plain = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let escape = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            0x08 => "\\b",
+            0x0c => "\\f",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0..=0x1f => "",
+            _ => continue,
+        };
+        out.push_str(&text[plain..at]);
+        plain = at + 1;
+        if escape.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\u{byte:04x}");
+        } else {
+            out.push_str(escape);
+        }
+    }
+    out.push_str(&text[plain..]);
+    out.push('"');
+}
+
+/// A number as JavaScript writes it (ECMA-262, Number::toString): shortest digits that read back the same; plain from
+/// 1e-6 to below 1e21, with an exponent outside.
+fn write_number(out: &mut String, number: f64) {
+    if !number.is_finite() {
+        out.push_str("null");
+        return;
+    }
+    if number == 0.0 {
+        out.push('0');
+        return;
+    }
+    // Rust's `{:e}` has the same shortest digits: d[.ddd]e±n.
+    let scientific = format!("{:e}", number.abs());
+    let Some((mantissa, exponent)) = scientific.split_once('e') else {
+        return;
+    };
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
+    let count = i32::try_from(digits.len()).unwrap_or(i32::MAX);
+    if number < 0.0 {
+        out.push('-');
+    }
+    let zeros = |n: i32| "0".repeat(usize::try_from(n).unwrap_or_default());
+    // `point` digits stand before the decimal point.
+    let point = exponent + 1;
+    if count <= point && point <= 21 {
+        let _ = write!(out, "{digits}{}", zeros(point - count));
+    } else if 0 < point && point <= 21 {
+        let (whole, fraction) = digits.split_at(usize::try_from(point).unwrap_or_default());
+        let _ = write!(out, "{whole}.{fraction}");
+    } else if -6 < point && point <= 0 {
+        let _ = write!(out, "0.{}{digits}", zeros(-point));
+    } else {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        let fraction = if digits.len() > 1 {
+            format!(".{}", &digits[1..])
+        } else {
+            String::new()
+        };
+        let _ = write!(out, "{}{fraction}e{sign}{}", &digits[..1], exponent.abs());
+    }
+}

@@ -1,0 +1,253 @@
+//! Values: what arguments, results and errors are made of.
+
+/// A value of JavaScript's kinds. `C` stands for capabilities: whatever the layer at hand uses for stubs, targets and
+/// streams.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<C> {
+    /// `undefined`: a value of its own, also as a member.
+    Undefined,
+    /// `null`
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A double.
+    Number(f64),
+    /// A decimal integer of any length, without leading zeros.
+    BigInt(String),
+    /// A text.
+    String(String),
+    /// Bytes, with the container they came in. Multi-byte elements are little endian.
+    Bytes(Vec<u8>, BytesKind),
+    /// Milliseconds since 1970, or an invalid date.
+    Date(Option<f64>),
+    /// An error as a value. (An error thrown is in the `Err` of a result.)
+    Error(Box<ErrorValue<C>>),
+    /// A URL, as text.
+    Url(String),
+    /// HTTP headers: names in lower case.
+    Headers(Vec<(String, String)>),
+    /// An array.
+    Array(Vec<Self>),
+    /// An object with own members, in order.
+    Object(Vec<(String, Self)>),
+    /// A stub, target or stream.
+    Capability(C),
+}
+
+/// An error in transit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ErrorValue<C> {
+    /// The `name` property; any text may arrive.
+    pub name: String,
+    /// The message.
+    pub message: String,
+    /// Sent only when the application wants it.
+    pub stack: Option<String>,
+    /// Own properties such as `code`; 0.5 peers do not know them and ignore them.
+    pub props: Vec<(String, Value<C>)>,
+}
+
+/// JavaScript's containers of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BytesKind {
+    /// The container that needs no name on the wire, and the only one 0.5 peers know.
+    #[default]
+    Uint8Array,
+    /// Any other, by its class name and element size in bytes.
+    Other(&'static str, usize),
+}
+
+impl BytesKind {
+    const OTHERS: [(&'static str, usize); 12] = [
+        ("ArrayBuffer", 1),
+        ("DataView", 1),
+        ("Int8Array", 1),
+        ("Uint8ClampedArray", 1),
+        ("Int16Array", 2),
+        ("Uint16Array", 2),
+        ("Int32Array", 4),
+        ("Uint32Array", 4),
+        ("Float32Array", 4),
+        ("Float64Array", 8),
+        ("BigInt64Array", 8),
+        ("BigUint64Array", 8),
+    ];
+
+    /// The container of this class name.
+    pub fn named(name: &str) -> Option<Self> {
+        if name == "Uint8Array" {
+            return Some(Self::Uint8Array);
+        }
+        Self::OTHERS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(name, size)| Self::Other(name, *size))
+    }
+
+    /// Bytes of one element.
+    pub fn element_size(self) -> usize {
+        match self {
+            Self::Uint8Array => 1,
+            Self::Other(_, size) => size,
+        }
+    }
+}
+
+/// One step of a property path.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PathKey {
+    /// A member's name.
+    Name(String),
+    /// An array index; JSON numbers only.
+    Index(f64),
+}
+
+impl std::fmt::Display for PathKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Index(index) => write!(f, "{index}"),
+        }
+    }
+}
+
+/// A path as error texts show it.
+pub(crate) fn show_path(path: &[PathKey]) -> String {
+    path.iter().map(ToString::to_string).collect::<Vec<_>>().join(".")
+}
+
+/// Members of `Object.prototype`: never followed in a path, never kept as a key.
+pub(crate) fn is_prototype_name(name: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "constructor",
+        "__proto__",
+        "toString",
+        "toLocaleString",
+        "valueOf",
+        "hasOwnProperty",
+        "isPrototypeOf",
+        "propertyIsEnumerable",
+        "__defineGetter__",
+        "__defineSetter__",
+        "__lookupGetter__",
+        "__lookupSetter__",
+    ];
+    NAMES.contains(&name)
+}
+
+impl<C> Value<C> {
+    /// The text, of a string.
+    pub fn as_str(&self) -> Option<&str> {
+        if let Self::String(text) = self {
+            Some(text)
+        } else {
+            None
+        }
+    }
+
+    /// A member, of an object.
+    pub fn member(&self, name: &str) -> Option<&Self> {
+        let Self::Object(members) = self else { return None };
+        members
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The same value with every capability replaced. Stops at the first error.
+    pub fn try_map<D, E>(self, map: &mut impl FnMut(C) -> Result<Value<D>, E>) -> Result<Value<D>, E> {
+        Ok(match self {
+            Self::Undefined => Value::Undefined,
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(value),
+            Self::Number(value) => Value::Number(value),
+            Self::BigInt(value) => Value::BigInt(value),
+            Self::String(value) => Value::String(value),
+            Self::Bytes(value, kind) => Value::Bytes(value, kind),
+            Self::Date(value) => Value::Date(value),
+            Self::Url(value) => Value::Url(value),
+            Self::Headers(value) => Value::Headers(value),
+            Self::Array(items) => Value::Array(
+                items
+                    .into_iter()
+                    .map(|item| item.try_map(map))
+                    .collect::<Result<_, E>>()?,
+            ),
+            Self::Object(members) => Value::Object(map_members(members, map)?),
+            Self::Error(error) => Value::Error(Box::new(error.try_map(map)?)),
+            Self::Capability(capability) => map(capability)?,
+        })
+    }
+
+    /// Calls `visit` with every capability inside.
+    pub fn for_each_capability(&self, visit: &mut impl FnMut(&C)) {
+        match self {
+            Self::Capability(capability) => visit(capability),
+            Self::Array(items) => items.iter().for_each(|item| item.for_each_capability(visit)),
+            Self::Object(members) => members
+                .iter()
+                .for_each(|(_, value)| value.for_each_capability(visit)),
+            Self::Error(error) => error
+                .props
+                .iter()
+                .for_each(|(_, value)| value.for_each_capability(visit)),
+            _ => {}
+        }
+    }
+
+    /// An error value that carries what a thrown error does.
+    pub fn error(name: &str, message: impl Into<String>) -> Self {
+        Self::Error(Box::new(ErrorValue::new(name, message)))
+    }
+}
+
+impl<C> ErrorValue<C> {
+    /// An error without stack and properties.
+    pub fn new(name: &str, message: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            message: message.into(),
+            stack: None,
+            props: Vec::new(),
+        }
+    }
+
+    /// The same error with one more own property.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value<C>) -> Self {
+        self.props.push((name.to_owned(), value));
+        self
+    }
+
+    fn try_map<D, E>(self, map: &mut impl FnMut(C) -> Result<Value<D>, E>) -> Result<ErrorValue<D>, E> {
+        let props = map_members(self.props, map)?;
+        Ok(ErrorValue {
+            name: self.name,
+            message: self.message,
+            stack: self.stack,
+            props,
+        })
+    }
+}
+
+fn map_members<C, D, E>(
+    members: Vec<(String, Value<C>)>,
+    map: &mut impl FnMut(C) -> Result<Value<D>, E>,
+) -> Result<Vec<(String, Value<D>)>, E> {
+    members
+        .into_iter()
+        .map(|(name, value)| Ok((name, value.try_map(map)?)))
+        .collect()
+}
+
+impl<C> From<&str> for Value<C> {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+
+impl<C> From<String> for Value<C> {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
+}
