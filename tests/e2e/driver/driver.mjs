@@ -1,11 +1,12 @@
 // Runs the test Worker under an unmodified miniflare and takes calls from standard input.
 //
 // One JSON document per line each way. The first line in is the setup:
-//   {"miniflare":4|5, "connection":URL, "deadline_ms":N}
+//   {"miniflare":4|5, "peers":FOLDER, "connection":URL, "deadline_ms":N}
 // which is answered by {"ready":true} or {"ready":false,"error":{…}}. Every further line is a call
 //   {"call":NAME, "args":{…}, "deadline_ms"?:N}
 // answered, in order, by {"call","ok","result"|"error"}. The end of standard input ends the program.
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
@@ -74,7 +75,7 @@ const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const setup = JSON.parse((await lines.next()).value);
 let runtime;
 try {
-	const { Miniflare } = await import(`miniflare-${setup.miniflare}`);
+	const { Miniflare } = createRequire(`${setup.peers}/`)(`miniflare-${setup.miniflare}`);
 	runtime = new Miniflare({ ...options[setup.miniflare](setup.connection), host: "127.0.0.1", port: 0 });
 	await within(runtime.ready, setup.deadline_ms, "starting miniflare");
 	say({ ready: true });
