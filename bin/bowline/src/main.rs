@@ -1,5 +1,5 @@
 //! The `bowline` program. Everything it does lives in `bowline-cli`.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    bowline_cli::main()
 }

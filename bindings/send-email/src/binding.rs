@@ -34,7 +34,11 @@ impl SendEmail {
 #[async_trait::async_trait]
 impl Binding for SendEmail {
     fn surfaces(&self) -> Surfaces {
-        Surfaces { fetch: false, rpc: true, connect: false }
+        Surfaces {
+            fetch: false,
+            rpc: true,
+            connect: false,
+        }
     }
 
     fn target(&self, _cx: &CallContext) -> Result<Arc<dyn Target>, BindingError> {
@@ -69,7 +73,11 @@ struct Mail {
 
 impl Sender {
     async fn send(&self, argument: Value) -> Result<String, Refusal> {
-        let mail = if argument.member(RAW).is_some() { self.read_raw(&argument).await? } else { self.build(&argument)? };
+        let mail = if argument.member(RAW).is_some() {
+            self.read_raw(&argument).await?
+        } else {
+            self.build(&argument)?
+        };
         let envelope = envelope(&mail)?;
         let file = self.outbox.keep(mail.bytes.clone()).await.map_err(|error| {
             tracing::error!(error = %error, "mail could not be kept");
@@ -79,14 +87,21 @@ impl Sender {
         if let Some(smtp) = &self.config.smtp {
             smtp.send_raw(&envelope, &mail.bytes).await.map_err(|error| {
                 tracing::warn!(error = %error, "mail was not delivered");
-                Refusal::new("E_DELIVERY_FAILED", format!("the mail server did not take the mail: {error}"))
+                Refusal::new(
+                    "E_DELIVERY_FAILED",
+                    format!("the mail server did not take the mail: {error}"),
+                )
             })?;
         }
         Ok(mail.id)
     }
 
     fn largest(&self) -> usize {
-        if self.config.verified() { LARGEST_TO_VERIFIED } else { LARGEST }
+        if self.config.verified() {
+            LARGEST_TO_VERIFIED
+        } else {
+            LARGEST
+        }
     }
 
     fn build(&self, argument: &Value) -> Result<Mail, Refusal> {
@@ -97,7 +112,12 @@ impl Sender {
         if bytes.len() > self.largest() {
             return Err(self.too_large());
         }
-        Ok(Mail { from, recipients, bytes, id })
+        Ok(Mail {
+            from,
+            recipients,
+            bytes,
+            id,
+        })
     }
 
     async fn read_raw(&self, argument: &Value) -> Result<Mail, Refusal> {
@@ -114,27 +134,39 @@ impl Sender {
         let bytes = match argument.member(RAW) {
             Some(Value::String(text)) => text.as_bytes().to_vec(),
             Some(Value::Bytes(bytes, _)) => bytes.clone(),
-            Some(Value::Capability(Capability::Readable(stream))) => stream.collect(self.largest()).await.map_err(|error| match error {
-                StreamError::TooLong { .. } => self.too_large(),
-                other => Refusal::invalid(format!("the raw mail could not be read: {other}")),
-            })?,
+            Some(Value::Capability(Capability::Readable(stream))) => stream
+                .collect(self.largest())
+                .await
+                .map_err(|error| match error {
+                    StreamError::TooLong { .. } => self.too_large(),
+                    other => Refusal::invalid(format!("the raw mail could not be read: {other}")),
+                })?,
             _ => return Err(Refusal::invalid("the raw mail must be text, bytes or a stream")),
         };
         if bytes.len() > self.largest() {
             return Err(self.too_large());
         }
         let id = raw::check(&bytes, &from)?;
-        Ok(Mail { from, recipients: vec![to], bytes, id })
+        Ok(Mail {
+            from,
+            recipients: vec![to],
+            bytes,
+            id,
+        })
     }
 
     fn too_large(&self) -> Refusal {
-        Refusal::new("E_CONTENT_TOO_LARGE", format!("the mail is larger than {} bytes", self.largest()))
+        Refusal::new(
+            "E_CONTENT_TOO_LARGE",
+            format!("the mail is larger than {} bytes", self.largest()),
+        )
     }
 }
 
 fn envelope(mail: &Mail) -> Result<Envelope, Refusal> {
     let address = |text: &String| {
-        text.parse::<Address>().map_err(|_| Refusal::invalid(format!("`{text}` is not an e-mail address")))
+        text.parse::<Address>()
+            .map_err(|_| Refusal::invalid(format!("`{text}` is not an e-mail address")))
     };
     let recipients = mail.recipients.iter().map(address).collect::<Result<_, _>>()?;
     Envelope::new(Some(address(&mail.from)?), recipients).map_err(|error| Refusal::invalid(error.to_string()))

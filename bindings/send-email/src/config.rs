@@ -22,13 +22,20 @@ pub(crate) struct Config {
 impl std::fmt::Debug for Config {
     // The transport may hold a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config").field("name", &self.name).field("smtp", &self.smtp.is_some()).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("name", &self.name)
+            .field("smtp", &self.smtp.is_some())
+            .finish_non_exhaustive()
     }
 }
 
 impl Config {
     pub(crate) fn parse(entry: &Value) -> Result<Self, ConfigError> {
-        let name = entry.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let name = entry
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         let single = match entry.get("destination_address") {
             None => None,
             Some(Value::String(address)) => Some(vec![address.to_ascii_lowercase()]),
@@ -43,9 +50,14 @@ impl Config {
             None => None,
             // The parser's own text could repeat the URL, password and all.
             Some(url) => Some(
-                url.as_str().and_then(|url| AsyncSmtpTransport::<Tokio1Executor>::from_url(url).ok()).ok_or_else(|| {
-                    ConfigError::new("smtp", "must be a URL such as smtp://127.0.0.1:25 or smtps://user:password@host")
-                })?,
+                url.as_str()
+                    .and_then(|url| AsyncSmtpTransport::<Tokio1Executor>::from_url(url).ok())
+                    .ok_or_else(|| {
+                        ConfigError::new(
+                            "smtp",
+                            "must be a URL such as smtp://127.0.0.1:25 or smtps://user:password@host",
+                        )
+                    })?,
             ),
         };
         Ok(Self {
@@ -63,13 +75,20 @@ impl Config {
 
     pub(crate) fn check(&self, from: &str, recipients: &[String]) -> Result<(), Refusal> {
         let listed = |list: &Option<Vec<String>>, address: &str| {
-            list.as_ref().is_none_or(|list| list.contains(&address.to_ascii_lowercase()))
+            list.as_ref()
+                .is_none_or(|list| list.contains(&address.to_ascii_lowercase()))
         };
         if !listed(&self.senders, from) {
-            return Err(Refusal::new("E_SENDER_NOT_VERIFIED", format!("email from {from} not allowed")));
+            return Err(Refusal::new(
+                "E_SENDER_NOT_VERIFIED",
+                format!("email from {from} not allowed"),
+            ));
         }
         match recipients.iter().find(|to| !listed(&self.destinations, to)) {
-            Some(to) => Err(Refusal::new("E_RECIPIENT_NOT_ALLOWED", format!("email to {to} not allowed"))),
+            Some(to) => Err(Refusal::new(
+                "E_RECIPIENT_NOT_ALLOWED",
+                format!("email to {to} not allowed"),
+            )),
             None => Ok(()),
         }
     }
@@ -79,9 +98,11 @@ fn addresses(entry: &Value, key: &str) -> Result<Option<Vec<String>>, ConfigErro
     let shape = || ConfigError::new(key, "must be a list of addresses");
     match entry.get(key) {
         None => Ok(None),
-        Some(Value::Array(list)) => {
-            list.iter().map(|item| item.as_str().map(str::to_ascii_lowercase).ok_or_else(shape)).collect::<Result<_, _>>().map(Some)
-        }
+        Some(Value::Array(list)) => list
+            .iter()
+            .map(|item| item.as_str().map(str::to_ascii_lowercase).ok_or_else(shape))
+            .collect::<Result<_, _>>()
+            .map(Some),
         Some(_) => Err(shape()),
     }
 }

@@ -67,23 +67,35 @@ impl Draft {
             return Err(missing("text or html"));
         }
         if draft.subject.chars().count() > LONGEST_SUBJECT || draft.subject.contains(['\r', '\n']) {
-            return Err(Refusal::invalid(format!("subject must be one line of at most {LONGEST_SUBJECT} characters")));
+            return Err(Refusal::invalid(format!(
+                "subject must be one line of at most {LONGEST_SUBJECT} characters"
+            )));
         }
         let count = draft.recipients().len();
         if count > MOST_RECIPIENTS {
-            return Err(Refusal::new("E_TOO_MANY_RECIPIENTS", format!("{count} recipients; at most {MOST_RECIPIENTS} are allowed")));
+            return Err(Refusal::new(
+                "E_TOO_MANY_RECIPIENTS",
+                format!("{count} recipients; at most {MOST_RECIPIENTS} are allowed"),
+            ));
         }
         Ok(draft)
     }
 
     /// Everybody the mail goes to.
     pub(crate) fn recipients(&self) -> Vec<String> {
-        self.to.iter().chain(&self.cc).chain(&self.bcc).map(|mailbox| mailbox.email.to_string()).collect()
+        self.to
+            .iter()
+            .chain(&self.cc)
+            .chain(&self.bcc)
+            .map(|mailbox| mailbox.email.to_string())
+            .collect()
     }
 }
 
 fn given<'a>(value: &'a Value, field: &str) -> Option<&'a Value> {
-    value.member(field).filter(|value| !matches!(value, Value::Undefined | Value::Null))
+    value
+        .member(field)
+        .filter(|value| !matches!(value, Value::Undefined | Value::Null))
 }
 
 fn text(value: &Value, field: &str) -> Result<Option<String>, Refusal> {
@@ -101,9 +113,18 @@ fn mailboxes(value: &Value, field: &str) -> Result<Vec<Mailbox>, Refusal> {
         match value {
             Value::String(text) => text.parse().map_err(|_| bad(text)),
             Value::Object(_) => {
-                let email = value.member("email").and_then(Value::as_str).ok_or_else(|| bad("an object without email"))?;
-                let name = value.member("name").and_then(Value::as_str).filter(|name| !name.is_empty());
-                Ok(Mailbox::new(name.map(str::to_owned), email.parse().map_err(|_| bad(email))?))
+                let email = value
+                    .member("email")
+                    .and_then(Value::as_str)
+                    .ok_or_else(|| bad("an object without email"))?;
+                let name = value
+                    .member("name")
+                    .and_then(Value::as_str)
+                    .filter(|name| !name.is_empty());
+                Ok(Mailbox::new(
+                    name.map(str::to_owned),
+                    email.parse().map_err(|_| bad(email))?,
+                ))
             }
             _ => Err(bad("a value that is neither text nor object")),
         }
@@ -123,7 +144,10 @@ fn headers(value: Option<&Value>) -> Result<Vec<(String, String)>, Refusal> {
             .iter()
             .map(|(name, value)| match value {
                 Value::String(value) => Ok((name.clone(), value.clone())),
-                _ => Err(Refusal::new("E_HEADER_VALUE_INVALID", format!("header {name} must be a text"))),
+                _ => Err(Refusal::new(
+                    "E_HEADER_VALUE_INVALID",
+                    format!("header {name} must be a text"),
+                )),
             })
             .collect::<Result<_, _>>()?,
         Some(_) => return Err(Refusal::invalid("headers must be an object of texts")),
@@ -131,13 +155,23 @@ fn headers(value: Option<&Value>) -> Result<Vec<(String, String)>, Refusal> {
     for (name, value) in &pairs {
         check_header(name, value)?;
     }
-    let size: usize = pairs.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+    let size: usize = pairs
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 4)
+        .sum();
     if size > HEADERS {
-        return Err(Refusal::new("E_HEADERS_TOO_LARGE", format!("headers have {size} bytes; at most {HEADERS} are allowed")));
+        return Err(Refusal::new(
+            "E_HEADERS_TOO_LARGE",
+            format!("headers have {size} bytes; at most {HEADERS} are allowed"),
+        ));
     }
-    let plain = pairs.iter().filter(|(name, _)| !name.to_ascii_lowercase().starts_with("x-")).count();
+    let plain = pairs
+        .iter()
+        .filter(|(name, _)| !name.to_ascii_lowercase().starts_with("x-"))
+        .count();
     if plain > MOST_HEADERS {
-        let message = format!("{plain} headers that do not start with X-; at most {MOST_HEADERS} are allowed");
+        let message =
+            format!("{plain} headers that do not start with X-; at most {MOST_HEADERS} are allowed");
         return Err(Refusal::new("E_HEADERS_TOO_MANY", message));
     }
     Ok(pairs)
@@ -157,20 +191,40 @@ fn check_header(name: &str, value: &str) -> Result<(), Refusal> {
     ];
     let lower = name.to_ascii_lowercase();
     // RFC 5322 §3.6.8: printable ASCII without colon.
-    if name.is_empty() || name.len() > 76 || !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') {
-        return Err(Refusal::new("E_HEADER_NAME_INVALID", format!("`{name}` is not a header name")));
+    if name.is_empty() || name.len() > 76 || !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':')
+    {
+        return Err(Refusal::new(
+            "E_HEADER_NAME_INVALID",
+            format!("`{name}` is not a header name"),
+        ));
     }
     if FIELDS.contains(&lower.as_str()) {
-        return Err(Refusal::new("E_HEADER_USE_API_FIELD", format!("set {name} by its own field, not by a header")));
+        return Err(Refusal::new(
+            "E_HEADER_USE_API_FIELD",
+            format!("set {name} by its own field, not by a header"),
+        ));
     }
-    if SERVERS.contains(&lower.as_str()) || ["content-", "arc-"].iter().any(|prefix| lower.starts_with(prefix)) {
-        return Err(Refusal::new("E_HEADER_NOT_ALLOWED", format!("header {name} is not allowed")));
+    if SERVERS.contains(&lower.as_str())
+        || ["content-", "arc-"]
+            .iter()
+            .any(|prefix| lower.starts_with(prefix))
+    {
+        return Err(Refusal::new(
+            "E_HEADER_NOT_ALLOWED",
+            format!("header {name} is not allowed"),
+        ));
     }
     if value.chars().any(|c| c.is_control() && c != '\t') {
-        return Err(Refusal::new("E_HEADER_VALUE_INVALID", format!("header {name} has a control character")));
+        return Err(Refusal::new(
+            "E_HEADER_VALUE_INVALID",
+            format!("header {name} has a control character"),
+        ));
     }
     if value.len() > LONGEST_HEADER {
-        let message = format!("header {name} has {} bytes; at most {LONGEST_HEADER} are allowed", value.len());
+        let message = format!(
+            "header {name} has {} bytes; at most {LONGEST_HEADER} are allowed",
+            value.len()
+        );
         return Err(Refusal::new("E_HEADER_VALUE_TOO_LONG", message));
     }
     Ok(())
@@ -180,7 +234,11 @@ fn attachments(value: Option<&Value>) -> Result<Vec<Attachment>, Refusal> {
     let list = match value {
         None | Some(Value::Undefined | Value::Null) => return Ok(Vec::new()),
         Some(Value::Array(list)) if list.len() <= MOST_ATTACHMENTS => list,
-        Some(_) => return Err(Refusal::invalid(format!("attachments must be a list of at most {MOST_ATTACHMENTS}"))),
+        Some(_) => {
+            return Err(Refusal::invalid(format!(
+                "attachments must be a list of at most {MOST_ATTACHMENTS}"
+            )));
+        }
     };
     list.iter().map(attachment).collect()
 }
@@ -198,7 +256,11 @@ fn attachment(value: &Value) -> Result<Attachment, Refusal> {
     let inline = match text(value, "disposition")?.as_deref() {
         None | Some("attachment") => false,
         Some("inline") => true,
-        Some(_) => return Err(Refusal::invalid("attachment: disposition must be attachment or inline")),
+        Some(_) => {
+            return Err(Refusal::invalid(
+                "attachment: disposition must be attachment or inline",
+            ));
+        }
     };
     if inline && content_id.is_none() {
         return Err(missing("contentId"));

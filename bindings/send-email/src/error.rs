@@ -11,7 +11,10 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -19,6 +22,8 @@ impl Refusal {
     }
 
     pub(crate) fn into_error(self) -> Error {
-        Error::Error(Box::new(ErrorValue::new("Error", self.message).with("code", self.code.into())))
+        Error::Error(Box::new(
+            ErrorValue::new("Error", self.message).with("code", self.code.into()),
+        ))
     }
 }

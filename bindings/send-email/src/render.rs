@@ -11,7 +11,11 @@ use crate::error::Refusal;
 pub(crate) fn render(draft: Draft) -> Result<(Vec<u8>, String), Refusal> {
     let id = format!("{}@{}", uuid::Uuid::new_v4(), draft.from.email.domain());
     // Bcc stays out of the message: it is for the envelope only.
-    let mut builder = Message::builder().from(draft.from).subject(draft.subject).message_id(Some(format!("<{id}>"))).date_now();
+    let mut builder = Message::builder()
+        .from(draft.from)
+        .subject(draft.subject)
+        .message_id(Some(format!("<{id}>")))
+        .date_now();
     for mailbox in draft.to {
         builder = builder.to(mailbox);
     }
@@ -31,11 +35,18 @@ pub(crate) fn render(draft: Draft) -> Result<(Vec<u8>, String), Refusal> {
         (Some(text), None) => MultiPart::mixed().singlepart(SinglePart::plain(text)),
         (None, html) => MultiPart::mixed().singlepart(SinglePart::html(html.unwrap_or_default())),
     };
-    let (inline, attached): (Vec<_>, Vec<_>) = draft.attachments.into_iter().partition(|part| part.content_id.is_some());
+    let (inline, attached): (Vec<_>, Vec<_>) = draft
+        .attachments
+        .into_iter()
+        .partition(|part| part.content_id.is_some());
     let with = |mut whole: MultiPart, parts: Vec<crate::draft::Attachment>| -> Result<MultiPart, Refusal> {
         for part in parts {
-            let content_type = ContentType::parse(&part.content_type)
-                .map_err(|_| Refusal::invalid(format!("attachment: `{}` is not a content type", part.content_type)))?;
+            let content_type = ContentType::parse(&part.content_type).map_err(|_| {
+                Refusal::invalid(format!(
+                    "attachment: `{}` is not a content type",
+                    part.content_type
+                ))
+            })?;
             let single = match part.content_id {
                 Some(id) => Part::new_inline_with_name(id, part.filename),
                 None => Part::new(part.filename),
@@ -44,8 +55,18 @@ pub(crate) fn render(draft: Draft) -> Result<(Vec<u8>, String), Refusal> {
         }
         Ok(whole)
     };
-    let body = if inline.is_empty() { body } else { with(MultiPart::related().multipart(body), inline)? };
-    let body = if attached.is_empty() { body } else { with(MultiPart::mixed().multipart(body), attached)? };
-    let message = builder.multipart(body).map_err(|error| Refusal::invalid(error.to_string()))?;
+    let body = if inline.is_empty() {
+        body
+    } else {
+        with(MultiPart::related().multipart(body), inline)?
+    };
+    let body = if attached.is_empty() {
+        body
+    } else {
+        with(MultiPart::mixed().multipart(body), attached)?
+    };
+    let message = builder
+        .multipart(body)
+        .map_err(|error| Refusal::invalid(error.to_string()))?;
     Ok((message.formatted(), id))
 }

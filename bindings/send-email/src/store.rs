@@ -12,7 +12,11 @@ pub(crate) struct Outbox(PathBuf);
 impl Outbox {
     pub(crate) fn open(state: &Path, name: &str) -> Result<Self, ConfigError> {
         // A binding's name becomes a folder's; identifiers only, as wrangler asks of them anyway.
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$') {
+        if name.is_empty()
+            || !name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$')
+        {
             return Err(ConfigError::new("name", "must be a JavaScript identifier"));
         }
         let folder = state.join("send_email").join(name);
@@ -27,13 +31,18 @@ impl Outbox {
     /// Keeps one mail: on disk when this returns.
     pub(crate) async fn keep(&self, mail: Vec<u8>) -> std::io::Result<PathBuf> {
         let folder = self.0.clone();
-        tokio::task::spawn_blocking(move || keep(&folder, &mail)).await.map_err(std::io::Error::other)?
+        tokio::task::spawn_blocking(move || keep(&folder, &mail))
+            .await
+            .map_err(std::io::Error::other)?
     }
 }
 
 fn keep(folder: &Path, mail: &[u8]) -> std::io::Result<PathBuf> {
     let id = uuid::Uuid::new_v4();
-    let (partial, whole) = (folder.join(format!(".{id}.partial")), folder.join(format!("{id}.eml")));
+    let (partial, whole) = (
+        folder.join(format!(".{id}.partial")),
+        folder.join(format!("{id}.eml")),
+    );
     let written = std::fs::File::create_new(&partial).and_then(|mut file| {
         file.write_all(mail)?;
         file.sync_all()

@@ -1,1 +1,98 @@
-//! The commands of the bowline program.
+//! The commands of the `bowline` program: one file per command under `commands`, and what they share.
+//!
+//! Results go to stdout, progress and advice to stderr. Exit codes are part of the interface and listed in `--help`.
+
+mod commands;
+mod env_vars;
+mod error;
+mod line;
+mod output;
+mod project;
+mod settings;
+mod signal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{CliError, Kind};
+
+/// Remote bindings for Cloudflare Workers, both ends of the line.
+#[derive(Debug, Parser)]
+#[command(name = "bowline", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 internal, 2 usage, 3 configuration, 4 credentials, 5 remote or workerd."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(commands::demo::DemoArgs),
+    Dev(commands::dev::DevArgs),
+    Connect(commands::connect::ConnectArgs),
+    Serve(commands::serve::ServeArgs),
+    Access(commands::access::AccessArgs),
+}
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version are results, mistakes are not; clap knows which is which, and that usage errors exit with 2.
+        Err(error) => error.exit(),
+    };
+    start_log(&env_vars::process);
+    // Named once for the process: rustls would otherwise panic should a dependency bring a second provider.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::notice(&error.to_string());
+            error.exit_code()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), CliError> {
+    let env = &env_vars::process;
+    match command {
+        Command::Access(args) => commands::access::run(&args),
+        Command::Serve(args) => block_on(commands::serve::run(args)),
+        Command::Connect(args) => block_on(commands::connect::run(args, env)),
+        Command::Dev(args) => block_on(commands::dev::run(args, env)),
+        Command::Demo(args) => block_on(commands::demo::run(args, env)),
+    }
+}
+
+fn block_on(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(Kind::Internal, error))?
+        .block_on(command)
+}
+
+fn start_log(env: env_vars::Env<'_>) {
+    let level = match env(env_vars::BOWLINE_LOG).as_deref() {
+        None | Some("warn") => tracing::Level::WARN,
+        Some("error") => tracing::Level::ERROR,
+        Some("info") => tracing::Level::INFO,
+        Some("debug") => tracing::Level::DEBUG,
+        Some("trace") => tracing::Level::TRACE,
+        Some(other) => {
+            output::notice(&format!(
+                "{}={other} is not a log level; using warn",
+                env_vars::BOWLINE_LOG
+            ));
+            tracing::Level::WARN
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}

@@ -182,3 +182,68 @@ fn refusal(status: StatusCode, text: String) -> Response<Body> {
     );
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wired(request: http::request::Builder) -> Request<()> {
+        let mut request = request.body(()).unwrap();
+        to_wire(&mut request).unwrap();
+        request
+    }
+
+    #[test]
+    fn user_code_writes_only_wrapped_headers() {
+        let request = wired(
+            Request::post("https://inner.example/a%2Fb?MF-Binding=OTHER")
+                .header("mf-binding", "DB")
+                .header("host", "inner.example")
+                .header("mf-connect-address", "h:1")
+                .header("mf-url", "http://forged/")
+                .header("content-length", "3")
+                .header("upgrade", "websocket")
+                .header("connection", "upgrade")
+                .header("sec-websocket-key", "k")
+                .header("sec-websocket-extensions", "permessage-deflate")
+                .header("sec-websocket-protocol", "p")
+                .header("x-bytes", HeaderValue::from_bytes(b"\xc3\xa9").unwrap()),
+        );
+        let call = flow::classify(request.uri(), request.headers()).unwrap();
+        assert_eq!((call.flow, call.binding.as_str()), (flow::Flow::Fetch, "DB"));
+        assert_eq!(
+            request::url(request.headers()).unwrap(),
+            "https://inner.example/a%2Fb?MF-Binding=OTHER"
+        );
+        let mut names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "connection",
+                "content-length",
+                "mf-binding",
+                "mf-header-mf-connect-address",
+                "mf-header-mf-url",
+                "mf-header-sec-websocket-protocol",
+                "mf-header-x-bytes",
+                "mf-url",
+                "sec-websocket-key",
+                "upgrade",
+            ]
+        );
+        assert_eq!(request.headers()["mf-header-x-bytes"].as_bytes(), b"\xc3\xa9");
+    }
+
+    #[test]
+    fn a_host_of_its_own_is_kept_and_a_missing_binding_is_told() {
+        let request = wired(
+            Request::get("http://a.example/")
+                .header("mf-binding", "X")
+                .header("host", "b.example"),
+        );
+        assert_eq!(request.headers()["mf-header-host"], "b.example");
+        let mut request = Request::get("http://a.example/").body(()).unwrap();
+        assert_eq!(to_wire(&mut request), Err(WireError::Missing("MF-Binding")));
+    }
+}

@@ -1,0 +1,70 @@
+//! `bowline connect`: a local endpoint for any tool that takes a remote proxy connection string.
+
+use std::net::SocketAddr;
+
+use bowline_proxy::{Capability, serve};
+use clap::Args;
+use http::Uri;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::env_vars::Env;
+use crate::error::{CliError, Kind};
+use crate::{line, output, settings, signal};
+
+/// Open a local endpoint that carries requests to a remote and adds its Access credentials.
+///
+/// The credentials come from CLOUDFLARE_ACCESS_CLIENT_ID and CLOUDFLARE_ACCESS_CLIENT_SECRET; without them requests go
+/// unchanged. Certificate authorities are added from SSL_CERT_FILE and NODE_EXTRA_CA_CERTS.
+#[derive(Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// The remote, an http or https URL; a path in it is put before every request's path.
+    #[arg(long, value_name = "URL")]
+    remote: Uri,
+    /// Where to listen; loopback only. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Print one line of JSON once ready, and nothing else on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs until SIGTERM or SIGINT, which end it without an error.
+pub(crate) async fn run(args: ConnectArgs, env: Env<'_>) -> Result<(), CliError> {
+    if !args.listen.ip().is_loopback() {
+        let text = format!(
+            "{} is not a loopback address: the endpoint carries your credentials and stays on this machine",
+            args.listen
+        );
+        return Err(CliError::message(Kind::User, text));
+    }
+    let proxy = line::proxy(args.remote, settings::credentials(env), env)?;
+    let listening = |error: std::io::Error| {
+        CliError::new(
+            Kind::User,
+            anyhow::Error::new(error).context(format!("listen on {}", args.listen)),
+        )
+    };
+    let listener = TcpListener::bind(args.listen).await.map_err(listening)?;
+    let address = listener.local_addr().map_err(listening)?;
+    let capability = Capability::random().map_err(|error| CliError::new(Kind::Internal, error))?;
+    // Caught before anyone can know the endpoint.
+    let stop = signal::stop();
+    let url = format!("http://{address}/{}/", capability.as_str());
+    output::result(&if args.json {
+        serde_json::json!({ "ready": true, "url": url }).to_string()
+    } else {
+        url
+    });
+
+    let shutdown = CancellationToken::new();
+    let mut served = std::pin::pin!(serve(listener, proxy, capability, shutdown.clone()));
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        () = stop => {
+            shutdown.cancel();
+            served.await
+        }
+    };
+    ended.map_err(|error| CliError::new(Kind::Internal, error))
+}

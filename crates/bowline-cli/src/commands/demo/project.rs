@@ -1,0 +1,67 @@
+//! The example, carried inside the program.
+
+use std::path::Path;
+
+use bowline_config::Project;
+use serde_json::{Value, json};
+
+use super::hosts::Hosts;
+use crate::error::{CliError, Kind};
+
+const FILES: [(&str, &str); 7] = [
+    (
+        "wrangler.jsonc",
+        include_str!("../../../../../examples/guestbook/wrangler.jsonc"),
+    ),
+    (
+        "bowline.jsonc",
+        include_str!("../../../../../examples/guestbook/bowline.jsonc"),
+    ),
+    (
+        "src/index.js",
+        include_str!("../../../../../examples/guestbook/src/index.js"),
+    ),
+    (
+        "src/embedding.js",
+        include_str!("../../../../../examples/guestbook/src/embedding.js"),
+    ),
+    (
+        "src/page.html",
+        include_str!("../../../../../examples/guestbook/src/page.html"),
+    ),
+    (
+        "src/private-network.js",
+        include_str!("../../../../../examples/guestbook/src/private-network.js"),
+    ),
+    (
+        "src/within.js",
+        include_str!("../../../../../examples/guestbook/src/within.js"),
+    ),
+];
+
+/// Writes the example to `folder` and points it at this run's hosts.
+pub(super) fn unpack(folder: &Path, hosts: &Hosts) -> Result<Project, CliError> {
+    let folder = folder.join("guestbook");
+    let written = std::fs::create_dir_all(folder.join("src")).and_then(|()| {
+        FILES
+            .iter()
+            .try_for_each(|(name, text)| std::fs::write(folder.join(name), text))
+    });
+    written.map_err(|error| CliError::new(Kind::Internal, error))?;
+    let mut project = crate::project::load(&folder)?;
+    for (name, value) in [
+        ("ECHO_ADDR", hosts.echo.to_string()),
+        ("HTTP_URL", format!("http://{}/", hosts.web)),
+        ("WS_URL", format!("http://{}/", hosts.web)),
+    ] {
+        project.vars.insert(name.to_owned(), Value::String(value));
+    }
+    let network = project.bindings.iter_mut().find(|binding| binding.name == "VPC");
+    if let Some(Value::Object(entry)) = network.map(|binding| &mut binding.entry) {
+        entry.insert(
+            "allow".to_owned(),
+            json!([hosts.echo.to_string(), hosts.web.to_string()]),
+        );
+    }
+    Ok(project)
+}

@@ -1,0 +1,129 @@
+//! `bowline dev`: a Worker of a wrangler configuration on workerd.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_config::Project;
+use bowline_workerd::{
+    Output, OutputSink, Runner, RunnerError, RunnerOptions, Toolchain, ToolchainError, ToolchainOptions,
+};
+use clap::Args;
+use http::Uri;
+
+use crate::env_vars::{self, Env};
+use crate::error::{CliError, Kind};
+use crate::line::{self, Services};
+use crate::{output, project, settings, signal};
+
+/// From starting workerd to its listening.
+const READY: Duration = Duration::from_secs(30);
+
+/// Run the Worker of a wrangler configuration on workerd.
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// The project: a folder with a wrangler configuration, or the configuration itself.
+    #[arg(default_value = ".")]
+    project: PathBuf,
+    /// The remote that serves the bindings that say `remote: true`.
+    #[arg(long, value_name = "URL")]
+    remote: Option<Uri>,
+    /// The port to serve the Worker on. 0 takes a free one.
+    #[arg(long, default_value_t = 8788)]
+    port: u16,
+    /// Where bindings placed here keep their data.
+    #[arg(long, default_value = ".bowline")]
+    state: PathBuf,
+    /// Print one line of JSON when ready.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs until a signal, or until workerd dies.
+pub(crate) async fn run(args: DevArgs, env: Env<'_>) -> Result<(), CliError> {
+    let stop = signal::stop();
+    let mut stop = std::pin::pin!(stop);
+    let project = project::load(&args.project)?;
+    let proxy = args
+        .remote
+        .map(|remote| line::proxy(remote, settings::credentials(env), env))
+        .transpose()?;
+    let (table, services) = line::place(&project, proxy.as_ref(), &args.state)?;
+    let rows: Vec<serde_json::Value> = table
+        .iter()
+        .map(
+            |row| serde_json::json!({"name": row.name, "kind": row.kind, "place": row.place, "why": row.why}),
+        )
+        .collect();
+    for row in &table {
+        output::notice(&format!(
+            "  {:<16} {:<12} {:<7} ({})",
+            row.name, row.kind, row.place, row.why
+        ));
+    }
+    let print: OutputSink = Arc::new(|line| match line {
+        Output::Out(line) | Output::Err(line) => output::notice(line),
+    });
+    let starting = start(project, services, args.port, env, print);
+    let runner = tokio::select! {
+        started = starting => started?,
+        () = &mut stop => return Ok(()),
+    };
+    if args.json {
+        output::result(&serde_json::json!({"ready": true, "url": runner.url(), "workerd_pid": runner.pid(), "bindings": rows}).to_string());
+    } else {
+        output::result(&runner.url());
+    }
+    tokio::select! {
+        error = runner.wait() => Err(CliError::new(Kind::Remote, error)),
+        () = &mut stop => {
+            runner.stop().await;
+            Ok(())
+        }
+    }
+}
+
+/// Finds workerd and starts the Worker.
+pub(super) async fn start(
+    project: Project,
+    services: Services,
+    port: u16,
+    env: Env<'_>,
+    output: OutputSink,
+) -> Result<Runner, CliError> {
+    let toolchain = toolchain(&project.folder, env).await?;
+    let options = RunnerOptions {
+        project,
+        services,
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        toolchain,
+        temp_dir: std::env::temp_dir(),
+        ready_within: READY,
+        output,
+    };
+    Runner::start(options).await.map_err(|error| {
+        let kind = match &error {
+            RunnerError::Project { .. } => Kind::Config,
+            _ => Kind::Remote,
+        };
+        CliError::new(kind, error)
+    })
+}
+
+async fn toolchain(folder: &Path, env: Env<'_>) -> Result<Toolchain, CliError> {
+    let options = ToolchainOptions {
+        project: folder.to_owned(),
+        workerd: env(env_vars::BOWLINE_WORKERD).map(PathBuf::from),
+        cache_dir: env_vars::cache_folder(env),
+        capnweb: true,
+        progress: Arc::new(output::notice),
+    };
+    Toolchain::find(&options).await.map_err(|error| {
+        let hint = match &error {
+            ToolchainError::NoNpm => "install Node.js with npm; it is needed once, to fetch workerd",
+            _ => "BOWLINE_WORKERD names a workerd program to use instead",
+        };
+        CliError::new(Kind::Remote, error).hint(hint)
+    })
+}

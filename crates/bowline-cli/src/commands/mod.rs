@@ -1,0 +1,7 @@
+//! One file per command.
+
+pub(crate) mod access;
+pub(crate) mod connect;
+pub(crate) mod demo;
+pub(crate) mod dev;
+pub(crate) mod serve;

@@ -1,0 +1,121 @@
+//! The two places a binding can have in one run, behind the one trait that the Worker's side asks.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bowline_access::Permit;
+use bowline_binding::{Body, BoxFuture, WireService};
+use bowline_config::{BindingEntry, Project};
+use bowline_proxy::{CredentialState, Proxy, ProxyOptions};
+use bowline_remote::Router;
+use http::{Request, Response, Uri};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::env_vars::Env;
+use crate::error::{CliError, Kind};
+use crate::{output, project, settings};
+
+/// The proxy to `remote`. Half a pair of credentials is told; a refusal is told once.
+pub(crate) fn proxy(remote: Uri, credentials: CredentialState, env: Env<'_>) -> Result<Proxy, CliError> {
+    if let Some(warning) = settings::half_pair(&credentials) {
+        output::notice(&format!("warning: {warning}"));
+    }
+    quiet_proxy(remote, credentials, env, Some(Box::new(output::notice)))
+}
+
+/// The proxy to `remote`, with `on_refusal` told of the first refusal instead of the terminal.
+pub(crate) fn quiet_proxy(
+    remote: Uri,
+    credentials: CredentialState,
+    env: Env<'_>,
+    on_refusal: Option<Box<dyn Fn(&str) + Send + Sync>>,
+) -> Result<Proxy, CliError> {
+    Proxy::new(ProxyOptions {
+        remote,
+        credentials,
+        extra_authorities: settings::extra_authorities(env),
+        on_refusal,
+        ..ProxyOptions::default()
+    })
+    .map_err(|error| {
+        let kind = match &error {
+            bowline_proxy::ProxyError::Credential(_) => Kind::Auth,
+            _ => Kind::User,
+        };
+        CliError::new(kind, error)
+    })
+}
+
+/// Answers at the far end of the line.
+struct Remote(Proxy);
+
+impl WireService for Remote {
+    fn call(&self, request: Request<Incoming>) -> BoxFuture<'static, Response<Body>> {
+        let proxy = self.0.clone();
+        Box::pin(async move { proxy.call("/", request).await })
+    }
+}
+
+/// Answers in this process, by the same router and bindings that a remote has.
+struct Local(Arc<Router>);
+
+impl WireService for Local {
+    fn call(&self, request: Request<Incoming>) -> BoxFuture<'static, Response<Body>> {
+        let router = Arc::clone(&self.0);
+        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        Box::pin(async move { router.route(Permit::for_own_process(), request).await })
+    }
+}
+
+/// Where one binding is served, and why.
+pub(crate) struct Placed {
+    /// The binding's name.
+    pub(crate) name: String,
+    /// Its kind.
+    pub(crate) kind: &'static str,
+    /// `local` or `remote`.
+    pub(crate) place: &'static str,
+    /// The reason, for the table printed at start.
+    pub(crate) why: &'static str,
+}
+
+/// Who answers for each binding of a project.
+pub(crate) type Services = HashMap<String, Arc<dyn WireService>>;
+
+/// Places every binding: `remote` where the entry asks for it and there is a remote, `local` otherwise.
+pub(crate) fn place(
+    project: &Project,
+    remote: Option<&Proxy>,
+    state: &Path,
+) -> Result<(Vec<Placed>, Services), CliError> {
+    let is_remote = |entry: &BindingEntry| entry.remote && remote.is_some();
+    let any_local = project.bindings.iter().any(|entry| !is_remote(entry));
+    let router = if any_local {
+        project::router(project, |entry| !is_remote(entry), state)?
+    } else {
+        Router::default()
+    };
+    let router = Arc::new(router);
+    let (mut table, mut services) = (Vec::new(), HashMap::new());
+    for entry in &project.bindings {
+        let (place, why, service): (_, _, Arc<dyn WireService>) = match remote {
+            Some(proxy) if entry.remote => ("remote", "remote: true", Arc::new(Remote(proxy.clone()))),
+            None if entry.remote => (
+                "local",
+                "remote: true, but no --remote was given",
+                Arc::new(Local(Arc::clone(&router))),
+            ),
+            _ => ("local", "remote is not set", Arc::new(Local(Arc::clone(&router)))),
+        };
+        table.push(Placed {
+            name: entry.name.clone(),
+            kind: entry.kind,
+            place,
+            why,
+        });
+        services.insert(entry.name.clone(), service);
+    }
+    Ok((table, services))
+}

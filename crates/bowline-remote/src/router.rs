@@ -1,0 +1,217 @@
+//! From a permit and a request to a binding, by name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_access::Permit;
+use bowline_binding::{Binding, Body, CallContext, ConnectAddress, FetchReply, FetchRequest, UpgradeRequest};
+use bowline_wire::flow::{Flow, classify};
+use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
+use http::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+
+use crate::{respond, server, upgrade};
+
+/// The longest a binding may take to the head of its answer; bindings have shorter deadlines of their own.
+const ANSWER: Duration = Duration::from_secs(120);
+/// How long a client may take to complete an upgrade that was answered.
+const UPGRADE: Duration = Duration::from_secs(30);
+
+/// Binding names and what answers to them.
+#[derive(Default)]
+pub struct Router {
+    bindings: HashMap<String, Arc<dyn Binding>>,
+}
+
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.bindings.keys()).finish()
+    }
+}
+
+impl Router {
+    /// Adds a binding; a second one of the same name replaces the first.
+    pub fn add(&mut self, name: &str, binding: Arc<dyn Binding>) {
+        self.bindings.insert(name.to_owned(), binding);
+    }
+
+    /// Whether there is no binding at all.
+    pub fn is_empty(&self) -> bool {
+        self.bindings.is_empty()
+    }
+
+    /// Serves one request that Access let in.
+    pub async fn route(&self, permit: Permit, request: Request<Body>) -> Response<Body> {
+        let call = match classify(request.uri(), request.headers()) {
+            Ok(call) => call,
+            Err(error) => return respond::text(StatusCode::BAD_REQUEST, error.to_string()),
+        };
+        let Some(binding) = self.bindings.get(&call.binding) else {
+            return respond::text(
+                StatusCode::BAD_REQUEST,
+                format!("Binding \"{}\" not found", call.binding),
+            );
+        };
+        let cx = CallContext::new(call.binding.as_str(), permit.identity());
+        tracing::debug!(
+            flow = call.flow.name(),
+            binding.name = %cx.binding,
+            access.identity = permit.identity(),
+            access.policy = permit.policy(),
+            "call"
+        );
+        match (call.flow, call.address) {
+            (Flow::Rpc, _) => rpc(binding.as_ref(), &cx, request),
+            (Flow::Connect, Some(address)) => connect(Arc::clone(binding), cx, &address, request),
+            _ => fetch(binding.as_ref(), &cx, request).await,
+        }
+    }
+}
+
+async fn fetch(binding: &dyn Binding, cx: &CallContext, mut request: Request<Body>) -> Response<Body> {
+    let unwrapped = bowline_wire::request::url(request.headers())
+        .and_then(|url| Ok((url, bowline_wire::request::unwrap(request.headers())?)));
+    let (url, headers) = match unwrapped {
+        Ok(unwrapped) => unwrapped,
+        Err(error) => return respond::text(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    let wants_upgrade = request.headers().contains_key(http::header::UPGRADE);
+    if wants_upgrade && let Err(response) = upgrade::accept(&request) {
+        return response;
+    }
+    let upgrade = match (
+        request.headers().get(SEC_WEBSOCKET_KEY),
+        request.headers().get(SEC_WEBSOCKET_VERSION),
+    ) {
+        (Some(key), Some(version)) if wants_upgrade => Some(UpgradeRequest {
+            key: key.clone(),
+            version: version.clone(),
+        }),
+        _ => None,
+    };
+    let on_upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
+    let (parts, body) = request.into_parts();
+    let inner = FetchRequest {
+        method: parts.method,
+        url,
+        headers,
+        body,
+        upgrade,
+    };
+    let reply = match tokio::time::timeout(ANSWER, binding.fetch(cx, inner)).await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(error)) => {
+            tracing::info!(binding.name = %cx.binding, error.kind = ?error.kind, error = %error, "fetch failed");
+            return respond::binding_error(&error);
+        }
+        Err(_) => {
+            let text = format!(
+                "binding \"{}\" gave no answer within {} s",
+                cx.binding,
+                ANSWER.as_secs()
+            );
+            return respond::text(StatusCode::GATEWAY_TIMEOUT, text);
+        }
+    };
+    match (reply, on_upgrade) {
+        (FetchReply::Response(mut response), _) => {
+            server::mark_forwarded(&mut response);
+            response
+        }
+        (FetchReply::Upgrade { headers, mut duplex }, Some(on_upgrade)) => {
+            tokio::spawn(async move {
+                let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE, on_upgrade).await else {
+                    return;
+                };
+                // Either side's end is the other's; how it ended is theirs to tell in their own frames.
+                let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(upgraded), &mut duplex).await;
+            });
+            upgrade::switching(headers)
+        }
+        (FetchReply::Upgrade { .. }, None) => respond::text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the binding switched protocols without being asked",
+        ),
+    }
+}
+
+fn rpc(binding: &dyn Binding, cx: &CallContext, mut request: Request<Body>) -> Response<Body> {
+    let response = match upgrade::accept(&request) {
+        Ok(response) => response,
+        Err(response) => return response,
+    };
+    // Clients open an rpc upgrade for every binding, also for those that only ever fetch, so it is accepted and only a
+    // call on it fails.
+    let target = binding
+        .target(cx)
+        .unwrap_or_else(|error| Arc::new(NoMethods(error.message)));
+    let (on_upgrade, name) = (hyper::upgrade::on(&mut request), Arc::clone(&cx.binding));
+    tokio::spawn(async move {
+        let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE, on_upgrade).await else {
+            return;
+        };
+        let session =
+            capnweb::serve_upgraded(TokioIo::new(upgraded), target, capnweb::SessionOptions::default());
+        if let Err(error) = session.await {
+            tracing::debug!(binding.name = %name, error = %error, "rpc session ended");
+        }
+    });
+    response
+}
+
+fn connect(
+    binding: Arc<dyn Binding>,
+    cx: CallContext,
+    address: &str,
+    mut request: Request<Body>,
+) -> Response<Body> {
+    let Some(to) = ConnectAddress::parse(address) else {
+        return respond::text(
+            StatusCode::BAD_REQUEST,
+            bowline_wire::WireError::Address.to_string(),
+        );
+    };
+    let response = match upgrade::accept(&request) {
+        Ok(response) => response,
+        Err(response) => return response,
+    };
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE, on_upgrade).await else {
+            return;
+        };
+        let socket = bowline_tunnel::server_socket(TokioIo::new(upgraded)).await;
+        let opened = tokio::time::timeout(ANSWER, binding.connect(&cx, to)).await;
+        match opened {
+            Ok(Ok(stream)) => {
+                let relayed = bowline_tunnel::relay(socket, stream).await;
+                tracing::debug!(
+                    binding.name = %cx.binding,
+                    bytes.in = relayed.to_stream,
+                    bytes.out = relayed.from_stream,
+                    ended = ?relayed.ended,
+                    "tunnel ended"
+                );
+            }
+            Ok(Err(error)) => {
+                tracing::info!(binding.name = %cx.binding, error = %error, "connect failed");
+                bowline_tunnel::refuse(socket, &error.message).await;
+            }
+            Err(_) => bowline_tunnel::refuse(socket, "the binding gave no connection in time").await,
+        }
+    });
+    response
+}
+
+/// The main object of a session with a binding that has no methods.
+struct NoMethods(String);
+
+impl capnweb::Target for NoMethods {
+    fn call(&self, _: capnweb::Call) -> capnweb::CallFuture {
+        Box::pin(std::future::ready(Err(capnweb::Value::error(
+            "TypeError",
+            self.0.clone(),
+        ))))
+    }
+}

@@ -1,0 +1,56 @@
+//! WebSocket handshakes of the remote's own flows (rpc and connect).
+
+use bowline_binding::{Body, empty};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::respond;
+
+/// Checks a handshake (RFC 6455 §4.2.1) and makes the 101 that answers it. Extensions and subprotocols are not
+/// negotiated: frames are spliced by proxies on the way as they are.
+pub(crate) fn accept<B>(request: &Request<B>) -> Result<Response<Body>, Response<Body>> {
+    let headers = request.headers();
+    let bad = |what: &str| {
+        respond::text(
+            StatusCode::BAD_REQUEST,
+            format!("malformed WebSocket upgrade: {what}"),
+        )
+    };
+    if request.method() != Method::GET {
+        return Err(bad("the method is not GET"));
+    }
+    if headers
+        .get(SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
+        let mut response = bad("Sec-WebSocket-Version is not 13");
+        *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return Err(response);
+    }
+    let key = headers
+        .get(SEC_WEBSOCKET_KEY)
+        .ok_or_else(|| bad("Sec-WebSocket-Key is missing"))?;
+    let accept =
+        HeaderValue::from_str(&derive_accept_key(key.as_bytes())).map_err(|_| bad("Sec-WebSocket-Key"))?;
+    let mut response = switching(HeaderMap::new());
+    response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(response)
+}
+
+/// A 101 with `headers` of whoever answered the upgrade.
+pub(crate) fn switching(headers: HeaderMap) -> Response<Body> {
+    let mut response = Response::new(empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    response
+        .headers_mut()
+        .insert(UPGRADE, HeaderValue::from_static("websocket"));
+    response
+}

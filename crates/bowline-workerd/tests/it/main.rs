@@ -1,0 +1,6 @@
+//! Workers on real workerd, with Rust behind their bindings.
+
+mod failures;
+mod forms;
+mod guestbook;
+mod support;
