@@ -1,1 +1,17 @@
-//! End-to-end tests with real peers.
+//! What the end-to-end tests stand on: the real `bowline` program as child processes, unmodified peers from npm, and
+//! real upstream servers in this process.
+//!
+//! Nothing here knows what a right answer is; the tests in `tests/it` do.
+//!
+//! ```text
+//! miniflare 4 | 5 (driver/) ──┐
+//! raw HTTP and WebSocket ─────┼─▶ bowline connect ──▶ bowline serve ──▶ echo servers
+//!                             └──────────(straight)──────▲
+//! ```
+
+pub mod client;
+pub mod flow;
+pub mod peers;
+pub mod program;
+pub mod project;
+pub mod upstream;

@@ -1,0 +1,107 @@
+// Runs the test Worker under an unmodified miniflare and takes calls from standard input.
+//
+// One JSON document per line each way. The first line in is the setup:
+//   {"miniflare":4|5, "peers":FOLDER, "connection":URL, "deadline_ms":N}
+// which is answered by {"ready":true} or {"ready":false,"error":{…}}. Every further line is a call
+//   {"call":NAME, "args":{…}, "deadline_ms"?:N}
+// answered, in order, by {"call","ok","result"|"error"}. The end of standard input ends the program.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const source = fileURLToPath(new URL("./worker.mjs", import.meta.url));
+const compatibilityDate = "2026-07-01";
+
+const options = {
+	4: (connection) => {
+		const remoteProxyConnectionString = new URL(connection);
+		return {
+			modules: [{ type: "ESModule", path: source, contents: readFileSync(source, "utf8") }],
+			modulesRoot: fileURLToPath(new URL(".", import.meta.url)),
+			compatibilityDate,
+			d1Databases: { DB: { id: "main", remoteProxyConnectionString } },
+			vectorize: { VEC: { index_name: "main", remoteProxyConnectionString } },
+			email: { send_email: [{ name: "MAIL", remoteProxyConnectionString }] },
+			vpcNetworks: { VPC: { network_id: "main", remoteProxyConnectionString } },
+		};
+	},
+	5: (connection) => {
+		const dev = { remote: true };
+		return {
+			workers: [
+				{
+					config: {
+						name: "e2e",
+						compatibilityDate,
+						manifest: {
+							mainModule: "worker.mjs",
+							modulesRoot: fileURLToPath(new URL(".", import.meta.url)),
+							modules: { "worker.mjs": { type: "esm", contents: readFileSync(source, "utf8") } },
+						},
+						env: {
+							DB: { type: "d1", id: "main", dev },
+							VEC: { type: "vectorize", name: "main", dev },
+							MAIL: { type: "send-email", dev },
+							VPC: { type: "vpc-network", networkId: "main", dev },
+						},
+					},
+					dev: { remoteProxyConnectionString: new URL(connection) },
+				},
+			],
+		};
+	},
+};
+
+const say = (document) => process.stdout.write(`${JSON.stringify(document)}\n`);
+const explain = (error) => ({ name: error?.name ?? typeof error, message: error?.message ?? String(error), code: error?.code });
+
+/** Settles with the promise, or fails once the time is over. */
+async function within(promise, milliseconds, what) {
+	let timer;
+	const late = new Promise((_, reject) => {
+		const error = new Error(`${what}: nothing within ${milliseconds} ms`);
+		error.name = "DeadlineError";
+		timer = setTimeout(() => reject(error), milliseconds);
+	});
+	try {
+		return await Promise.race([promise, late]);
+	} finally {
+		clearTimeout(timer);
+	}
+}
+
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const setup = JSON.parse((await lines.next()).value);
+let runtime;
+try {
+	const { Miniflare } = createRequire(`${setup.peers}/`)(`miniflare-${setup.miniflare}`);
+	runtime = new Miniflare({ ...options[setup.miniflare](setup.connection), host: "127.0.0.1", port: 0 });
+	await within(runtime.ready, setup.deadline_ms, "starting miniflare");
+	say({ ready: true });
+} catch (error) {
+	say({ ready: false, error: explain(error) });
+	process.exit(1);
+}
+
+for await (const line of lines) {
+	const { call, args, deadline_ms = setup.deadline_ms } = JSON.parse(line);
+	try {
+		const answer = runtime
+			.dispatchFetch("http://worker.test/", { method: "POST", body: JSON.stringify({ call, args }) })
+			.then((response) => response.text());
+		const text = await within(answer, deadline_ms, call);
+		let document;
+		try {
+			document = JSON.parse(text);
+		} catch {
+			throw new Error(`the Worker answered no JSON: ${text.slice(0, 500)}`);
+		}
+		say(document);
+	} catch (error) {
+		say({ call, ok: false, error: explain(error) });
+	}
+}
+// miniflare may wait for a runtime that is gone; the parent waits for this process.
+await within(runtime.dispose(), 5000, "stopping miniflare").catch(() => {});
+process.exit(0);

@@ -1,0 +1,125 @@
+// The Worker under test: the same source for every miniflare. Each request names one call; its answer is what user
+// code would have seen: a result, or the error as it was thrown.
+import { EmailMessage } from "cloudflare:email";
+
+const prepare = (db, { sql, params = [] }) => {
+	const statement = db.prepare(sql);
+	return params.length > 0 ? statement.bind(...params) : statement;
+};
+
+const calls = {
+	"d1.all": (env, args) => prepare(env.DB, args).all(),
+	"d1.run": (env, args) => prepare(env.DB, args).run(),
+	"d1.first": (env, args) => prepare(env.DB, args).first(args.column),
+	"d1.raw": (env, args) => prepare(env.DB, args).raw({ columnNames: args.columnNames ?? false }),
+	"d1.batch": (env, args) => env.DB.batch(args.statements.map((statement) => prepare(env.DB, statement))),
+	"d1.exec": (env, args) => env.DB.exec(args.sql),
+	"d1.session": async (env, args) => {
+		const session = env.DB.withSession(args.constraint);
+		const bookmarks = [session.getBookmark()];
+		let last;
+		for (const statement of args.statements) {
+			last = await prepare(session, statement).all();
+			bookmarks.push(session.getBookmark());
+		}
+		return { bookmarks, results: last?.results };
+	},
+
+	"vec.describe": (env) => env.VEC.describe(),
+	"vec.insert": (env, args) => env.VEC.insert(args.vectors),
+	"vec.upsert": (env, args) => env.VEC.upsert(args.vectors),
+	"vec.query": (env, args) => env.VEC.query(args.vector, args.options),
+	"vec.queryById": (env, args) => env.VEC.queryById(args.id, args.options),
+	"vec.getByIds": (env, args) => env.VEC.getByIds(args.ids),
+	"vec.deleteByIds": (env, args) => env.VEC.deleteByIds(args.ids),
+
+	"mail.raw": (env, args) => env.MAIL.send(new EmailMessage(args.from, args.to, args.raw)),
+	"mail.stream": (env, args) => {
+		const bytes = new TextEncoder().encode(args.raw);
+		const half = bytes.length >> 1;
+		const raw = new ReadableStream({
+			start(controller) {
+				controller.enqueue(bytes.slice(0, half));
+				controller.enqueue(bytes.slice(half));
+				controller.close();
+			},
+		});
+		return env.MAIL.send(new EmailMessage(args.from, args.to, raw));
+	},
+	"mail.builder": (env, args) => env.MAIL.send(args.message),
+
+	"vpc.fetch": async (env, args) => {
+		const init = { method: args.method ?? "GET", headers: args.headers ?? {}, redirect: "manual" };
+		if (args.body !== undefined) init.body = args.body;
+		return describe(await env.VPC.fetch(args.url, init));
+	},
+	"vpc.connect": async (env, args) => {
+		const socket = env.VPC.connect(args.address);
+		const writer = socket.writable.getWriter();
+		await writer.write(new TextEncoder().encode(args.text));
+		writer.releaseLock();
+		const reader = socket.readable.getReader();
+		const decoder = new TextDecoder();
+		let text = "";
+		while (text.length < args.text.length) {
+			const { value, done } = await reader.read();
+			if (done) break;
+			text += decoder.decode(value, { stream: true });
+		}
+		reader.releaseLock();
+		const complete = text === args.text;
+		// Closing tells the other side only; how it ends is not what this call is about.
+		await socket.close().catch(() => {});
+		if (!complete) throw new Error(`the connection ended after ${text.length} of ${args.text.length} bytes: ${text}`);
+		return { text };
+	},
+	"vpc.websocket": async (env, args) => {
+		const headers = { Upgrade: "websocket" };
+		if (args.protocol !== undefined) headers["Sec-WebSocket-Protocol"] = args.protocol;
+		const response = await env.VPC.fetch(args.url, { headers });
+		const socket = response.webSocket;
+		if (!socket) return describe(response);
+		const messages = [];
+		const closed = new Promise((resolve, reject) => {
+			socket.addEventListener("message", ({ data }) => {
+				messages.push(typeof data === "string" ? data : { bytes: [...new Uint8Array(data)] });
+				if (messages.length === args.messages.length) socket.close(args.code ?? 4001, args.reason ?? "enough");
+			});
+			socket.addEventListener("close", ({ code, reason }) => resolve({ code, reason }));
+			socket.addEventListener("error", ({ message }) => reject(new Error(`websocket: ${message}`)));
+		});
+		socket.accept();
+		for (const message of args.messages) {
+			socket.send(typeof message === "string" ? message : new Uint8Array(message.bytes));
+		}
+		const close = await closed;
+		return { status: response.status, protocol: response.headers.get("sec-websocket-protocol"), messages, close };
+	},
+};
+
+async function describe(response) {
+	return {
+		status: response.status,
+		statusText: response.statusText,
+		headers: Object.fromEntries(response.headers),
+		body: await response.text(),
+	};
+}
+
+function explain(error) {
+	if (!(error instanceof Error)) return { name: typeof error, message: String(error) };
+	return { name: error.name, message: error.message, code: error.code, cause: error.cause && String(error.cause.message ?? error.cause) };
+}
+
+export default {
+	async fetch(request, env) {
+		const { call, args = {} } = await request.json();
+		try {
+			if (!Object.hasOwn(calls, call)) throw new Error(`the test Worker has no call ${call}`);
+			const result = await calls[call](env, args);
+			return Response.json({ call, ok: true, result: result ?? null });
+		} catch (error) {
+			return Response.json({ call, ok: false, error: explain(error) });
+		}
+	},
+};

@@ -1,0 +1,147 @@
+//! One project and its remote: a folder with a wrangler configuration, a state folder, and the commands run on them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::program::{self, Program};
+
+/// What `bowline serve --access` is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Service tokens are asked for.
+    On,
+    /// Everybody passes.
+    Off,
+}
+
+/// What a client sends, or does not.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials {
+    /// The client id.
+    pub id: Option<String>,
+    /// The client secret.
+    pub secret: Option<String>,
+}
+
+/// A project in a temporary folder.
+#[derive(Debug)]
+pub struct Project {
+    folder: TempDir,
+    /// The value of `RUST_LOG` for everything that is started.
+    pub log: Option<&'static str>,
+}
+
+impl Project {
+    /// A project with one binding of each kind: `DB`, `VEC` (3 dimensions, cosine, metadata index on the text `genre`),
+    /// `MAIL` (to example.com addresses named in the tests) and `VPC` that may reach `allow`.
+    pub fn new(allow: &[String]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let wrangler = json!({
+            "name": "e2e", "main": "worker.mjs", "compatibility_date": "2026-07-01",
+            "d1_databases": [{"binding": "DB", "database_name": "main", "database_id": "main", "remote": true}],
+            "vectorize": [{"binding": "VEC", "index_name": "main", "remote": true}],
+            "send_email": [{"name": "MAIL", "allowed_destination_addresses": ["to@example.com", "two@example.com"], "remote": true}],
+            "vpc_networks": [{"binding": "VPC", "network_id": "main", "remote": true}],
+        });
+        let bowline = json!({"bindings": {
+            "VEC": {"dimensions": 3, "metric": "cosine", "metadata_indexes": [{"property": "genre", "type": "string"}]},
+            "VPC": {"allow": allow},
+        }});
+        std::fs::write(folder.path().join("wrangler.jsonc"), wrangler.to_string())?;
+        std::fs::write(folder.path().join("bowline.jsonc"), bowline.to_string())?;
+        std::fs::write(
+            folder.path().join("worker.mjs"),
+            include_str!("../driver/worker.mjs"),
+        )?;
+        Ok(Self { folder, log: None })
+    }
+
+    /// The project's folder.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    /// The state folder, outside the project.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// `bowline` with these arguments, in the project's folder.
+    pub fn bowline(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = program::cleared(&program::bowline()?);
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("HOME", self.folder.path());
+        if let Some(log) = self.log {
+            command.env("RUST_LOG", log);
+        }
+        Ok(command)
+    }
+
+    /// Starts the remote.
+    pub async fn serve(&self, access: Access) -> Result<Program> {
+        let access = match access {
+            Access::On => "service-token",
+            Access::Off => "off",
+        };
+        let mut command =
+            self.bowline(&["serve", "--json", "--listen", "127.0.0.1:0", "--access", access])?;
+        command
+            .arg("--config")
+            .arg(self.folder())
+            .arg("--state")
+            .arg(self.state());
+        Program::start(command).await
+    }
+
+    /// Starts the proxy to a remote.
+    pub async fn connect(&self, remote: &str, credentials: &Credentials) -> Result<Program> {
+        let mut command = self.bowline(&["connect", "--json", "--remote", remote])?;
+        if let Some(id) = &credentials.id {
+            command.env("CLOUDFLARE_ACCESS_CLIENT_ID", id);
+        }
+        if let Some(secret) = &credentials.secret {
+            command.env("CLOUDFLARE_ACCESS_CLIENT_SECRET", secret);
+        }
+        Program::start(command).await
+    }
+
+    /// Runs `bowline access token …` on the remote's state and returns its document.
+    pub async fn token(&self, arguments: &[&str]) -> Result<Value> {
+        let mut command = self.bowline(&["access", "token"])?;
+        command
+            .args(arguments)
+            .arg("--json")
+            .arg("--state")
+            .arg(self.state());
+        let output = program::run(command, Duration::from_secs(30)).await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "token {arguments:?}: {}: {said}",
+            output.status
+        );
+        serde_json::from_slice(&output.stdout).context("the document of `access token`")
+    }
+
+    /// Makes a token and returns it as what a client sends.
+    pub async fn new_token(&self, name: &str) -> Result<Credentials> {
+        let token = self.token(&["create", name]).await?;
+        let text = |key: &str| {
+            token[key]
+                .as_str()
+                .map(str::to_owned)
+                .with_context(|| format!("a token has `{key}`"))
+        };
+        Ok(Credentials {
+            id: Some(text("client_id")?),
+            secret: Some(text("client_secret")?),
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! Real servers on free loopback ports, the far sides of a private network. They end with the test's runtime.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+async fn listen<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Result<SocketAddr>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream));
+        }
+    });
+    Ok(address)
+}
+
+/// Sends back every byte.
+pub async fn tcp_echo() -> Result<SocketAddr> {
+    listen(|mut stream| async move {
+        let (mut reader, mut writer) = stream.split();
+        // A peer that goes away is no matter here.
+        let _ = tokio::io::copy(&mut reader, &mut writer).await;
+    })
+    .await
+}
+
+/// HTTP: an upgrade becomes a WebSocket echo (with the first subprotocol that was offered); everything else is answered
+/// 418 `Short And Stout` with the body that came, the request's method and target in `x-method` and `x-target`, and all
+/// `x-` headers as they came, byte by byte.
+pub async fn http_echo() -> Result<SocketAddr> {
+    listen(|stream| async move {
+        let service = service_fn(|request: Request<Incoming>| async move { echo(request).await });
+        let _ = hyper::server::conn::http1::Builder::new()
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await;
+    })
+    .await
+}
+
+async fn echo(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>> {
+    if request.headers().contains_key(UPGRADE) {
+        return websocket(&mut request);
+    }
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::IM_A_TEAPOT;
+    response
+        .extensions_mut()
+        .insert(hyper::ext::ReasonPhrase::from_static(b"Short And Stout"));
+    let headers = response.headers_mut();
+    headers.insert("x-method", HeaderValue::from_str(request.method().as_str())?);
+    headers.insert("x-target", HeaderValue::from_str(&request.uri().to_string())?);
+    for (name, value) in request
+        .headers()
+        .iter()
+        .filter(|(name, _)| name.as_str().starts_with("x-"))
+    {
+        headers.append(name, value.clone());
+    }
+    *response.body_mut() = Full::new(request.into_body().collect().await?.to_bytes());
+    Ok(response)
+}
+
+fn websocket(request: &mut Request<Incoming>) -> Result<Response<Full<Bytes>>> {
+    let key = request
+        .headers()
+        .get(SEC_WEBSOCKET_KEY)
+        .context("an upgrade has a key")?;
+    let accept = derive_accept_key(key.as_bytes());
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(&accept)?);
+    if let Some(offered) = request.headers().get(SEC_WEBSOCKET_PROTOCOL) {
+        let first = offered.to_str()?.split(',').next().unwrap_or_default().trim();
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(first)?);
+    }
+    let upgrade = hyper::upgrade::on(request);
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+        while let Some(Ok(message)) = socket.next().await {
+            // The close frame is answered by the library itself.
+            if (message.is_text() || message.is_binary()) && socket.send(message).await.is_err() {
+                break;
+            }
+        }
+    });
+    Ok(response)
+}
+
+/// What a [`recorder`] received, one entry per connection.
+pub type Recorded = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// Keeps the bytes of one request per connection, head and a body of `content-length` bytes, and answers `ok`.
+pub async fn recorder() -> Result<(SocketAddr, Recorded)> {
+    let recorded = Recorded::default();
+    let to = Arc::clone(&recorded);
+    let address = listen(move |mut stream| {
+        let to = Arc::clone(&to);
+        async move {
+            let mut bytes = Vec::new();
+            while !complete(&bytes) {
+                match stream.read_buf(&mut bytes).await {
+                    Ok(1..) => {}
+                    _ => break,
+                }
+            }
+            to.lock().expect("no holder panics").push(bytes);
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+            let _ = stream.write_all(answer).await;
+        }
+    })
+    .await?;
+    Ok((address, recorded))
+}
+
+fn complete(request: &[u8]) -> bool {
+    let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return false;
+    };
+    let head = String::from_utf8_lossy(&request[..end]).to_ascii_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    request.len() >= end + 4 + length.unwrap_or(0)
+}
