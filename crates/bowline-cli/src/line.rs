@@ -30,7 +30,7 @@ pub(crate) fn quiet_proxy(
     remote: Uri,
     credentials: CredentialState,
     env: Env<'_>,
-    on_refusal: Option<Box<dyn Fn(&str) + Send + Sync>>,
+    on_refusal: Option<bowline_proxy::OnRefusal>,
 ) -> Result<Proxy, CliError> {
     Proxy::new(ProxyOptions {
         remote,

@@ -193,8 +193,9 @@ impl Proxy {
                 self.splice(response, local)
             }
             (Ok(response), _) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
-            // A failed upgrade of rpc or connect tells user code nothing, so it is accepted and ended with the text.
-            (Err(failure), Some(local)) if flow == Flow::Rpc => respond_on_socket(flow, failure, key, local),
+            // A failed upgrade of an rpc session tells user code nothing. One of a connect fails the caller's socket, which
+            // a socket that opens and ends would not do: its reader would see a clean end.
+            (Err(failure), Some(local)) if flow == Flow::Rpc => respond_on_socket(failure, key, local),
             (Err(failure), _) => failure.into_response(),
         }
     }
@@ -342,9 +343,8 @@ fn without(headers: &HeaderMap, name: &HeaderName) -> HeaderMap {
     kept
 }
 
-/// Answers a failed rpc or connect upgrade on a WebSocket of our own (docs/adr/0001).
+/// Answers a failed rpc upgrade on a WebSocket of our own (docs/adr/0001).
 fn respond_on_socket(
-    flow: Flow,
     failure: Failure,
     key: Option<HeaderValue>,
     local: hyper::upgrade::OnUpgrade,
@@ -359,10 +359,7 @@ fn respond_on_socket(
             return;
         };
         let socket = bowline_tunnel::server_socket(TokioIo::new(upgraded)).await;
-        match flow {
-            Flow::Rpc => bowline_tunnel::reject_rpc(socket, &failure.text, failure.first_line()).await,
-            _ => bowline_tunnel::refuse(socket, failure.first_line()).await,
-        }
+        bowline_tunnel::reject_rpc(socket, &failure.text, failure.first_line()).await;
     });
     let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
