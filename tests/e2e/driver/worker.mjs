@@ -88,6 +88,7 @@ const calls = {
 			socket.addEventListener("close", ({ code, reason }) => resolve({ code, reason }));
 			socket.addEventListener("error", ({ message }) => reject(new Error(`websocket: ${message}`)));
 		});
+		socket.binaryType = "arraybuffer";
 		socket.accept();
 		for (const message of args.messages) {
 			socket.send(typeof message === "string" ? message : new Uint8Array(message.bytes));

@@ -85,11 +85,9 @@ impl Outgoing {
 
     /// Sends it and reads the answer.
     pub async fn send(self) -> Result<Answer> {
-        tokio::time::timeout(DEADLINE, async {
-            read(self.exchange().await?).await
-        })
-        .await
-        .context("no answer in time")?
+        tokio::time::timeout(DEADLINE, async { read(self.exchange().await?).await })
+            .await
+            .context("no answer in time")?
     }
 
     /// Sends it as an upgrade to a WebSocket.

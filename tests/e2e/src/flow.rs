@@ -179,7 +179,7 @@ pub async fn call_rpc(socket: &mut Socket, method: &str, argument: Value) -> Res
             let message: Value = serde_json::from_str(&text).with_context(|| text.to_string())?;
             match message[0].as_str() {
                 Some("resolve") => Ok(Ok(message[2].clone())),
-                Some("reject") => Ok(Err(message[2].to_string())),
+                Some("reject") => Ok(Err(message[2][2].as_str().unwrap_or_default().to_owned())),
                 Some("abort") => Ok(Err(message[1][2].as_str().unwrap_or_default().to_owned())),
                 _ => bail!("unexpected message {message}"),
             }

@@ -49,7 +49,11 @@ pub async fn installed() -> Result<PathBuf> {
         .await
         .context("the end-to-end tests install their peers with npm")?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "npm ci ended with {}:\n{said}", output.status);
+    ensure!(
+        output.status.success(),
+        "npm ci ended with {}:\n{said}",
+        output.status
+    );
     fs::write(stamp, wanted)?;
     Ok(folder)
 }

@@ -35,10 +35,17 @@ async fn every_call(version: Miniflare, way: Way) -> Result<()> {
 }
 
 async fn d1(worker: &mut Driver) -> Result<()> {
-    let created = worker.ok("d1.exec", json!({"sql": "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, data BLOB)"})).await?;
+    let created = worker
+        .ok(
+            "d1.exec",
+            json!({"sql": "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, data BLOB)"}),
+        )
+        .await?;
     assert_eq!(created["count"], 1);
     let insert = "INSERT INTO t (name, data) VALUES (?1, ?2)";
-    let ran = worker.ok("d1.run", json!({"sql": insert, "params": ["Zoë", null]})).await?;
+    let ran = worker
+        .ok("d1.run", json!({"sql": insert, "params": ["Zoë", null]}))
+        .await?;
     assert_eq!(ran["success"], true);
     assert_eq!(ran["meta"]["changes"], 1);
     assert_eq!(ran["meta"]["last_row_id"], 1);
@@ -48,14 +55,40 @@ async fn d1(worker: &mut Driver) -> Result<()> {
         {"sql": "SELECT id, name FROM t ORDER BY id"},
     ]});
     let answers = worker.ok("d1.batch", batch).await?;
-    assert_eq!(answers[1]["results"], json!([{"id": 1, "name": "Zoë"}, {"id": 2, "name": "b"}]));
+    assert_eq!(
+        answers[1]["results"],
+        json!([{"id": 1, "name": "Zoë"}, {"id": 2, "name": "b"}])
+    );
     let select = "SELECT id, name FROM t WHERE id = ?";
     let all = worker.ok("d1.all", json!({"sql": select, "params": [2]})).await?;
     assert_eq!(all["results"], json!([{"id": 2, "name": "b"}]));
-    assert_eq!(worker.ok("d1.first", json!({"sql": select, "params": [1]})).await?, json!({"id": 1, "name": "Zoë"}));
-    assert_eq!(worker.ok("d1.first", json!({"sql": select, "params": [1], "column": "name"})).await?, json!("Zoë"));
-    assert_eq!(worker.ok("d1.first", json!({"sql": select, "params": [99]})).await?, Value::Null);
-    let raw = worker.ok("d1.raw", json!({"sql": select, "params": [1], "columnNames": true})).await?;
+    assert_eq!(
+        worker
+            .ok("d1.first", json!({"sql": select, "params": [1]}))
+            .await?,
+        json!({"id": 1, "name": "Zoë"})
+    );
+    assert_eq!(
+        worker
+            .ok(
+                "d1.first",
+                json!({"sql": select, "params": [1], "column": "name"})
+            )
+            .await?,
+        json!("Zoë")
+    );
+    assert_eq!(
+        worker
+            .ok("d1.first", json!({"sql": select, "params": [99]}))
+            .await?,
+        Value::Null
+    );
+    let raw = worker
+        .ok(
+            "d1.raw",
+            json!({"sql": select, "params": [1], "columnNames": true}),
+        )
+        .await?;
     assert_eq!(raw, json!([["id", "name"], [1, "Zoë"]]));
 
     let session = json!({"constraint": "first-primary", "statements": [
@@ -64,29 +97,64 @@ async fn d1(worker: &mut Driver) -> Result<()> {
     ]});
     let session = worker.ok("d1.session", session).await?;
     assert_eq!(session["results"], json!([{"n": 3}]));
-    let bookmarks: Vec<&str> = session["bookmarks"].as_array().unwrap().iter().skip(1).filter_map(Value::as_str).collect();
+    let bookmarks: Vec<&str> = session["bookmarks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .skip(1)
+        .filter_map(Value::as_str)
+        .collect();
     assert!(bookmarks.len() == 2 && bookmarks.is_sorted(), "{session}");
     let resumed = json!({"constraint": bookmarks[1], "statements": [{"sql": "SELECT 1 AS one"}]});
-    assert_eq!(worker.ok("d1.session", resumed).await?["results"], json!([{"one": 1}]));
+    assert_eq!(
+        worker.ok("d1.session", resumed).await?["results"],
+        json!([{"one": 1}])
+    );
 
-    let error = worker.error("d1.all", json!({"sql": "SELECT * FROM nothing"})).await?;
-    assert_eq!(error["message"], "D1_ERROR: no such table: nothing: SQLITE_ERROR");
+    let error = worker
+        .error("d1.all", json!({"sql": "SELECT * FROM nowhere"}))
+        .await?;
+    assert_eq!(error["message"], "D1_ERROR: no such table: nowhere: SQLITE_ERROR");
     let error = worker.error("d1.exec", json!({"sql": "SELEC 1"})).await?;
-    assert!(error["message"].as_str().unwrap().starts_with("D1_EXEC_ERROR: Error in line 1: SELEC 1: "), "{error}");
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("D1_EXEC_ERROR: Error in line 1: SELEC 1: "),
+        "{error}"
+    );
     // One statement fails, and none of the batch has happened.
     let failing = json!({"statements": [
         {"sql": insert, "params": ["gone", null]},
         {"sql": "INSERT INTO t (id) VALUES (1)"},
     ]});
     let error = worker.error("d1.batch", failing).await?;
-    assert!(error["message"].as_str().unwrap().contains("UNIQUE constraint failed: t.id"), "{error}");
-    assert_eq!(worker.ok("d1.first", json!({"sql": "SELECT count(*) AS n FROM t", "column": "n"})).await?, json!(3));
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("UNIQUE constraint failed: t.id"),
+        "{error}"
+    );
+    assert_eq!(
+        worker
+            .ok(
+                "d1.first",
+                json!({"sql": "SELECT count(*) AS n FROM t", "column": "n"})
+            )
+            .await?,
+        json!(3)
+    );
     Ok(())
 }
 
 async fn vectorize(worker: &mut Driver) -> Result<()> {
     let described = worker.ok("vec.describe", json!({})).await?;
-    assert_eq!((&described["dimensions"], &described["vectorCount"]), (&json!(3), &json!(0)), "{described}");
+    assert_eq!(
+        (&described["dimensions"], &described["vectorCount"]),
+        (&json!(3), &json!(0)),
+        "{described}"
+    );
     let vectors = json!({"vectors": [
         {"id": "a", "values": [1, 0, 0], "metadata": {"genre": "jazz", "n": 1}},
         {"id": "b", "values": [0, 1, 0], "metadata": {"genre": "folk", "n": 2}},
@@ -96,25 +164,43 @@ async fn vectorize(worker: &mut Driver) -> Result<()> {
     assert!(inserted["mutationId"].is_string(), "{inserted}");
     let again = json!({"vectors": [{"id": "a", "values": [0, 0, 1]}]});
     worker.ok("vec.insert", again.clone()).await?;
-    let got = worker.ok("vec.getByIds", json!({"ids": ["a", "missing"]})).await?;
+    let got = worker
+        .ok("vec.getByIds", json!({"ids": ["a", "missing"]}))
+        .await?;
     assert_eq!(got.as_array().map(Vec::len), Some(1));
     assert_eq!(got[0]["values"], json!([1, 0, 0]), "insert keeps what is there");
 
-    let ids = |answer: &Value| answer["matches"].as_array().unwrap().iter().map(|m| m["id"].clone()).collect::<Vec<_>>();
-    let query = json!({"vector": [1, 0, 0], "options": {"topK": 2, "returnMetadata": "all", "returnValues": true}});
+    let ids = |answer: &Value| {
+        answer["matches"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|m| m["id"].clone())
+            .collect::<Vec<_>>()
+    };
+    let query =
+        json!({"vector": [1, 0, 0], "options": {"topK": 2, "returnMetadata": "all", "returnValues": true}});
     let answer = worker.ok("vec.query", query).await?;
     assert_eq!(ids(&answer), ["a", "c"]);
     assert_eq!(answer["count"], 2);
     assert_eq!(answer["matches"][0]["metadata"], json!({"genre": "jazz", "n": 1}));
     assert_eq!(answer["matches"][0]["values"], json!([1, 0, 0]));
-    assert!((answer["matches"][0]["score"].as_f64().unwrap() - 1.0).abs() < 1e-6, "{answer}");
+    assert!(
+        (answer["matches"][0]["score"].as_f64().unwrap() - 1.0).abs() < 1e-6,
+        "{answer}"
+    );
     let query = json!({"vector": [1, 0, 0], "options": {"namespace": "other"}});
     assert_eq!(ids(&worker.ok("vec.query", query).await?), ["c"]);
     let query = json!({"vector": [1, 0, 0], "options": {"filter": {"genre": "folk"}}});
     assert_eq!(ids(&worker.ok("vec.query", query).await?), ["b"]);
     let query = json!({"vector": [1, 0, 0], "options": {"filter": {"genre": {"$ne": "folk"}}}});
     assert_eq!(ids(&worker.ok("vec.query", query).await?), ["a", "c"]);
-    assert_eq!(ids(&worker.ok("vec.queryById", json!({"id": "b", "options": {"topK": 1}})).await?), ["b"]);
+    assert_eq!(
+        ids(&worker
+            .ok("vec.queryById", json!({"id": "b", "options": {"topK": 1}}))
+            .await?),
+        ["b"]
+    );
 
     worker.ok("vec.upsert", again).await?;
     let got = worker.ok("vec.getByIds", json!({"ids": ["a"]})).await?;
@@ -126,11 +212,30 @@ async fn vectorize(worker: &mut Driver) -> Result<()> {
     let wrong = json!({"vectors": [{"id": "d", "values": [1, 2]}]});
     let error = worker.error("vec.insert", wrong).await?;
     let message = error["message"].as_str().unwrap();
-    assert!(message.starts_with("VECTOR_INSERT_ERROR (code = ") && message.contains("expected 3 dimensions"), "{error}");
-    let error = worker.error("vec.query", json!({"vector": [1], "options": {}})).await?;
-    assert!(error["message"].as_str().unwrap().starts_with("VECTOR_QUERY_ERROR (code = "), "{error}");
-    let error = worker.error("vec.queryById", json!({"id": "missing", "options": {}})).await?;
-    assert!(error["message"].as_str().unwrap().starts_with("VECTOR_QUERY_ERROR (code = "), "{error}");
+    assert!(
+        message.starts_with("VECTOR_INSERT_ERROR (code = ") && message.contains("expected 3 dimensions"),
+        "{error}"
+    );
+    let error = worker
+        .error("vec.query", json!({"vector": [1], "options": {}}))
+        .await?;
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("VECTOR_QUERY_ERROR (code = "),
+        "{error}"
+    );
+    let error = worker
+        .error("vec.queryById", json!({"id": "missing", "options": {}}))
+        .await?;
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("VECTOR_QUERY_ERROR (code = "),
+        "{error}"
+    );
     Ok(())
 }
 
@@ -145,20 +250,49 @@ async fn send_email(worker: &mut Driver, version: Miniflare, project: &Project) 
     let raw = "From: from@example.com\r\nTo: to@example.com\r\nMessage-ID: <1@example.com>\r\nSubject: raw\r\n\r\nraw body\r\n";
     let envelope = |to: &str, raw: &str| json!({"from": "from@example.com", "to": to, "raw": raw});
     worker.ok("mail.raw", envelope("to@example.com", raw)).await?;
-    worker.ok("mail.stream", envelope("to@example.com", &raw.replace("raw body", "streamed body"))).await?;
+    worker
+        .ok(
+            "mail.stream",
+            envelope("to@example.com", &raw.replace("raw body", "streamed body")),
+        )
+        .await?;
     let mails = emls(&project.state())?;
     for body in ["built body", "raw body", "streamed body"] {
-        assert!(mails.iter().any(|mail| mail.contains(body)), "{body} among {mails:?}");
+        assert!(
+            mails.iter().any(|mail| mail.contains(body)),
+            "{body} among {mails:?}"
+        );
     }
 
-    let error = worker.error("mail.raw", envelope("stranger@example.com", raw)).await?;
-    assert!(error["message"].as_str().unwrap().contains("stranger@example.com"), "{error}");
+    let error = worker
+        .error("mail.raw", envelope("stranger@example.com", raw))
+        .await?;
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("stranger@example.com"),
+        "{error}"
+    );
     if version == Miniflare::V5 {
         assert_eq!(error["code"], "E_RECIPIENT_NOT_ALLOWED", "{error}");
     }
-    let error = worker.error("mail.raw", envelope("to@example.com", &raw.replace("Message-ID", "X-Id"))).await?;
-    assert!(error["message"].as_str().unwrap().contains("invalid message-id"), "{error}");
-    let error = worker.error("mail.builder", json!({"message": {"from": "from@example.com", "to": "to@example.com", "text": "t"}})).await?;
+    let error = worker
+        .error(
+            "mail.raw",
+            envelope("to@example.com", &raw.replace("Message-ID", "X-Id")),
+        )
+        .await?;
+    assert!(
+        error["message"].as_str().unwrap().contains("invalid message-id"),
+        "{error}"
+    );
+    let error = worker
+        .error(
+            "mail.builder",
+            json!({"message": {"from": "from@example.com", "to": "to@example.com", "text": "t"}}),
+        )
+        .await?;
     if version == Miniflare::V5 {
         assert_eq!(error["code"], "E_FIELD_MISSING", "{error}");
     }
@@ -181,19 +315,35 @@ fn emls(folder: &std::path::Path) -> Result<Vec<String>> {
 
 async fn network(worker: &mut Driver, tcp: &str, http: &str) -> Result<()> {
     let text = "ahoy ".repeat(20_000);
-    assert_eq!(worker.ok("vpc.connect", json!({"address": tcp, "text": text})).await?["text"], json!(text));
-    let error = worker.error("vpc.connect", json!({"address": "127.0.0.1:1", "text": "x"})).await?;
+    assert_eq!(
+        worker
+            .ok("vpc.connect", json!({"address": tcp, "text": text}))
+            .await?["text"],
+        json!(text)
+    );
+    let error = worker
+        .error("vpc.connect", json!({"address": "127.0.0.1:1", "text": "x"}))
+        .await?;
     assert!(error["message"].is_string(), "{error}");
 
     let request = json!({"url": format!("http://{http}/a/b?c=%20d"), "method": "PUT", "headers": {"x-word": "yes"}, "body": "Zoë"});
     let answer = worker.ok("vpc.fetch", request).await?;
-    assert_eq!((&answer["status"], &answer["statusText"]), (&json!(418), &json!("Short And Stout")), "{answer}");
+    assert_eq!(
+        (&answer["status"], &answer["statusText"]),
+        (&json!(418), &json!("Short And Stout")),
+        "{answer}"
+    );
     assert_eq!(answer["body"], "Zoë");
     assert_eq!(answer["headers"]["x-method"], "PUT");
     assert_eq!(answer["headers"]["x-target"], "/a/b?c=%20d");
     assert_eq!(answer["headers"]["x-word"], "yes");
-    let refused = worker.ok("vpc.fetch", json!({"url": "http://127.0.0.1:1/"})).await?;
-    assert!(refused["body"].as_str().unwrap().contains("127.0.0.1:1"), "{refused}");
+    let refused = worker
+        .ok("vpc.fetch", json!({"url": "http://127.0.0.1:1/"}))
+        .await?;
+    assert!(
+        refused["body"].as_str().unwrap().contains("127.0.0.1:1"),
+        "{refused}"
+    );
     assert_ne!(refused["status"], 200);
 
     let messages = json!(["one", {"bytes": [0, 255, 7]}, "drei – ✓"]);
@@ -231,7 +381,10 @@ async fn refusals(version: Miniflare) -> Result<()> {
     let project = Project::new(&[tcp.to_string(), http.to_string()])?;
     let remote = project.serve(Access::On).await?;
     let valid = project.new_token("refusals").await?;
-    let wrong = Credentials { id: valid.id, secret: Some("0".repeat(64)) };
+    let wrong = Credentials {
+        id: valid.id,
+        secret: Some("0".repeat(64)),
+    };
     for (credentials, reason) in [
         (Credentials::default(), "no service token was sent"),
         (wrong, "the service token was sent and not accepted"),
@@ -244,15 +397,30 @@ async fn refusals(version: Miniflare) -> Result<()> {
         let url = format!("http://{http}/");
         let answer = worker.ok("vpc.fetch", json!({"url": url})).await?;
         assert_eq!(answer["status"], 403, "{answer}");
-        let first = answer["body"].as_str().unwrap().lines().next().unwrap_or_default();
-        assert!(first.starts_with("bowline: Access refused binding \"VPC\" at ") && first.contains(reason), "{answer}");
-        let answer = worker.ok("vpc.websocket", json!({"url": url, "messages": ["x"]})).await?;
+        let first = answer["body"]
+            .as_str()
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap_or_default();
+        assert!(
+            first.starts_with("bowline: Access refused binding \"VPC\" at ") && first.contains(reason),
+            "{answer}"
+        );
+        let answer = worker
+            .ok("vpc.websocket", json!({"url": url, "messages": ["x"]}))
+            .await?;
         assert!(answer["body"].as_str().unwrap().contains(reason), "{answer}");
         let message = json!({"message": {"from": "from@example.com", "to": "to@example.com", "subject": "s", "text": "t"}});
         let error = worker.error("mail.builder", message).await?;
         let text = error["message"].as_str().unwrap();
-        assert!(text.contains("Access refused binding \"MAIL\"") && text.contains(reason), "{error}");
-        worker.error("vpc.connect", json!({"address": tcp.to_string(), "text": "x"})).await?;
+        assert!(
+            text.contains("Access refused binding \"MAIL\"") && text.contains(reason),
+            "{error}"
+        );
+        worker
+            .error("vpc.connect", json!({"address": tcp.to_string(), "text": "x"}))
+            .await?;
         worker.stop().await?;
     }
     Ok(())

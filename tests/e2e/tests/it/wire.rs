@@ -20,7 +20,10 @@ const REQUESTS: [&str; 4] = [
 fn filled(request: &str, url: &str) -> Result<Vec<u8>> {
     let uri: Uri = url.parse()?;
     let host = uri.authority().map(ToString::to_string).unwrap_or_default();
-    Ok(request.replacen("{path}", uri.path(), 1).replacen("{host}", &host, 1).into_bytes())
+    Ok(request
+        .replacen("{path}", uri.path(), 1)
+        .replacen("{host}", &host, 1)
+        .into_bytes())
 }
 
 #[tokio::test]
@@ -33,14 +36,27 @@ async fn without_credentials_the_bytes_are_the_same() -> Result<()> {
         let direct = filled(request, &remote)?;
         client::raw(&remote, &direct).await?;
         // Only this request asks for the end of the connection, so that the answer has an end to read to.
-        let mut through = tokio::net::TcpStream::connect(proxy.url().parse::<Uri>()?.authority().map_or("", |a| a.as_str())).await?;
+        let mut through = tokio::net::TcpStream::connect(
+            proxy.url().parse::<Uri>()?.authority().map_or("", |a| a.as_str()),
+        )
+        .await?;
         tokio::io::AsyncWriteExt::write_all(&mut through, &filled(request, proxy.url())?).await?;
         let mut first = [0];
-        tokio::time::timeout(client::DEADLINE, tokio::io::AsyncReadExt::read_exact(&mut through, &mut first)).await??;
+        tokio::time::timeout(
+            client::DEADLINE,
+            tokio::io::AsyncReadExt::read_exact(&mut through, &mut first),
+        )
+        .await??;
         let recorded = std::mem::take(&mut *recorded.lock().unwrap());
-        let [first, second] = &recorded[..] else { panic!("{} requests arrived", recorded.len()) };
+        let [first, second] = &recorded[..] else {
+            panic!("{} requests arrived", recorded.len())
+        };
         assert_eq!(first, &direct);
-        assert_eq!(String::from_utf8_lossy(second), String::from_utf8_lossy(first), "through the proxy, and direct");
+        assert_eq!(
+            String::from_utf8_lossy(second),
+            String::from_utf8_lossy(first),
+            "through the proxy, and direct"
+        );
         assert_eq!(second, first);
     }
     Ok(())
@@ -50,23 +66,46 @@ async fn without_credentials_the_bytes_are_the_same() -> Result<()> {
 async fn with_credentials_two_headers_are_added() -> Result<()> {
     let (address, recorded) = upstream::recorder().await?;
     let remote = format!("http://{address}/");
-    let credentials = Credentials { id: Some("a.access".into()), secret: Some("b".into()) };
+    let credentials = Credentials {
+        id: Some("a.access".into()),
+        secret: Some("b".into()),
+    };
     let project = Project::new(&[])?;
     let proxy = project.connect(&remote, &credentials).await?;
-    let authority = proxy.url().parse::<Uri>()?.authority().map(ToString::to_string).unwrap_or_default();
+    let authority = proxy
+        .url()
+        .parse::<Uri>()?
+        .authority()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     for request in REQUESTS {
         let direct = filled(request, &remote)?;
         let mut through = tokio::net::TcpStream::connect(&authority).await?;
         tokio::io::AsyncWriteExt::write_all(&mut through, &filled(request, proxy.url())?).await?;
         let mut first = [0];
-        tokio::time::timeout(client::DEADLINE, tokio::io::AsyncReadExt::read_exact(&mut through, &mut first)).await??;
+        tokio::time::timeout(
+            client::DEADLINE,
+            tokio::io::AsyncReadExt::read_exact(&mut through, &mut first),
+        )
+        .await??;
         let recorded = std::mem::take(&mut *recorded.lock().unwrap());
         let arrived = String::from_utf8_lossy(&recorded[0]).into_owned();
-        let added: Vec<&str> = arrived.split("\r\n").filter(|line| line.to_ascii_lowercase().starts_with("cf-access-client-")).collect();
+        let added: Vec<&str> = arrived
+            .split("\r\n")
+            .filter(|line| line.to_ascii_lowercase().starts_with("cf-access-client-"))
+            .collect();
         assert_eq!(added.len(), 2, "{arrived}");
-        assert!(added[0].eq_ignore_ascii_case("cf-access-client-id: a.access"), "{arrived}");
-        assert!(added[1].eq_ignore_ascii_case("cf-access-client-secret: b"), "{arrived}");
-        let rest = added.iter().fold(arrived.clone(), |text, line| text.replacen(&format!("{line}\r\n"), "", 1));
+        assert!(
+            added[0].eq_ignore_ascii_case("cf-access-client-id: a.access"),
+            "{arrived}"
+        );
+        assert!(
+            added[1].eq_ignore_ascii_case("cf-access-client-secret: b"),
+            "{arrived}"
+        );
+        let rest = added.iter().fold(arrived.clone(), |text, line| {
+            text.replacen(&format!("{line}\r\n"), "", 1)
+        });
         assert_eq!(rest, String::from_utf8_lossy(&direct));
     }
     Ok(())
