@@ -15,3 +15,4 @@ pub mod peers;
 pub mod program;
 pub mod project;
 pub mod upstream;
+pub mod worker;

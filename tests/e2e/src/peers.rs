@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::program::{self, Output};
+use crate::worker::TestWorker;
 
 const PACKAGE: &str = include_str!("../package.json");
 const LOCK: &str = include_str!("../package-lock.json");
@@ -24,12 +25,7 @@ const START: Duration = Duration::from_secs(60);
 
 /// The folder with the installed peers. Tests in other processes wait for the one that installs.
 pub async fn installed() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let target = test
-        .ancestors()
-        .nth(3)
-        .context("a test's executable lies in target/PROFILE/deps")?;
-    let folder = target.join("tmp").join("bowline-e2e-peers");
+    let folder = program::cache()?.join("bowline-e2e-peers");
     fs::create_dir_all(&folder)?;
     // Held until the file is closed, also by a process that is killed.
     let file = File::create(folder.join(".lock"))?;
@@ -117,34 +113,6 @@ impl Driver {
         Ok(driver)
     }
 
-    /// One call in the Worker: `{"call","ok","result"|"error"}`.
-    pub async fn call(&mut self, call: &str, args: Value) -> Result<Value> {
-        let deadline = CALL.as_millis() as u64;
-        self.write(&json!({"call": call, "args": args, "deadline_ms": deadline}))
-            .await?;
-        self.read(CALL + SLACK)
-            .await
-            .with_context(|| format!("{call} {args}"))
-    }
-
-    /// The result of a call that must succeed.
-    pub async fn ok(&mut self, call: &str, args: Value) -> Result<Value> {
-        let mut answer = self.call(call, args.clone()).await?;
-        ensure!(answer["ok"] == true, "{call} {args} failed: {answer}");
-        Ok(answer["result"].take())
-    }
-
-    /// The error of a call that must fail.
-    pub async fn error(&mut self, call: &str, args: Value) -> Result<Value> {
-        let mut answer = self.call(call, args.clone()).await?;
-        ensure!(answer["ok"] == false, "{call} {args} did not fail: {answer}");
-        ensure!(
-            answer["error"]["name"] != "DeadlineError",
-            "{call} {args} hung: {answer}"
-        );
-        Ok(answer["error"].take())
-    }
-
     /// Kills the running workerd by its process id.
     pub async fn kill_workerd(&self) -> Result<()> {
         program::kill_child(self.child.id().context("the driver has ended")?, "workerd").await?;
@@ -180,6 +148,17 @@ impl Driver {
             bail!("the driver ended; standard error:\n{}", self.stderr.text())
         };
         serde_json::from_str(&line).with_context(|| format!("`{line}` is no JSON"))
+    }
+}
+
+impl TestWorker for Driver {
+    async fn call(&mut self, call: &str, args: Value) -> Result<Value> {
+        let deadline = CALL.as_millis() as u64;
+        self.write(&json!({"call": call, "args": args, "deadline_ms": deadline}))
+            .await?;
+        self.read(CALL + SLACK)
+            .await
+            .with_context(|| format!("{call} {args}"))
     }
 }
 

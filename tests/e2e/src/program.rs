@@ -48,6 +48,16 @@ fn find() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// A folder that outlives the tests, for what they install.
+pub fn cache() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let target = test
+        .ancestors()
+        .nth(3)
+        .context("a test's executable lies in target/PROFILE/deps")?;
+    Ok(target.join("tmp"))
+}
+
 /// A command with nothing of this process's environment but the path to programs.
 pub fn cleared(program: &Path) -> Command {
     let mut command = Command::new(program);

@@ -32,7 +32,7 @@ pub struct Credentials {
 #[derive(Debug)]
 pub struct Project {
     folder: TempDir,
-    /// The value of `RUST_LOG` for everything that is started.
+    /// The value of `BOWLINE_LOG` for everything that is started.
     pub log: Option<&'static str>,
 }
 
@@ -79,19 +79,23 @@ impl Project {
             .current_dir(self.folder.path())
             .env("HOME", self.folder.path());
         if let Some(log) = self.log {
-            command.env("RUST_LOG", log);
+            command.env("BOWLINE_LOG", log);
         }
         Ok(command)
     }
 
     /// Starts the remote.
     pub async fn serve(&self, access: Access) -> Result<Program> {
+        self.serve_on("127.0.0.1:0", access).await
+    }
+
+    /// Starts the remote on an address.
+    pub async fn serve_on(&self, listen: &str, access: Access) -> Result<Program> {
         let access = match access {
             Access::On => "service-token",
             Access::Off => "off",
         };
-        let mut command =
-            self.bowline(&["serve", "--json", "--listen", "127.0.0.1:0", "--access", access])?;
+        let mut command = self.bowline(&["serve", "--json", "--listen", listen, "--access", access])?;
         command
             .arg("--config")
             .arg(self.folder())
@@ -110,6 +114,33 @@ impl Project {
             command.env("CLOUDFLARE_ACCESS_CLIENT_SECRET", secret);
         }
         Program::start(command).await
+    }
+
+    /// Runs the test Worker with all its bindings at a remote.
+    pub async fn dev(&self, remote: &str, credentials: &Credentials) -> Result<Program> {
+        let mut command = self.with_toolchain(&["dev", "--json", "--port", "0", "--remote", remote])?;
+        if let Some(id) = &credentials.id {
+            command.env("CLOUDFLARE_ACCESS_CLIENT_ID", id);
+        }
+        if let Some(secret) = &credentials.secret {
+            command.env("CLOUDFLARE_ACCESS_CLIENT_SECRET", secret);
+        }
+        Program::start(command).await
+    }
+
+    /// `bowline` with these arguments and all that npm needs to install workerd the first time.
+    pub fn with_toolchain(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(program::bowline()?);
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_remove("CLOUDFLARE_ACCESS_CLIENT_ID")
+            .env_remove("CLOUDFLARE_ACCESS_CLIENT_SECRET")
+            .env("BOWLINE_CACHE", program::cache()?.join("bowline-e2e-cache"));
+        if let Some(log) = self.log {
+            command.env("BOWLINE_LOG", log);
+        }
+        Ok(command)
     }
 
     /// Runs `bowline access token …` on the remote's state and returns its document.

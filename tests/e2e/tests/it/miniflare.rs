@@ -1,9 +1,12 @@
-//! Unmodified miniflare as the client, with the same Worker code each time.
+//! The same Worker code under unmodified miniflare, both ways, and under `bowline dev`.
+
+use std::net::SocketAddr;
 
 use anyhow::Result;
 use bowline_e2e::peers::{Driver, Miniflare};
 use bowline_e2e::project::{Access, Credentials, Project};
 use bowline_e2e::upstream;
+use bowline_e2e::worker::TestWorker;
 use serde_json::{Value, json};
 
 #[derive(Clone, Copy)]
@@ -27,14 +30,37 @@ async fn every_call(version: Miniflare, way: Way) -> Result<()> {
     };
     let connection = proxy.as_ref().map_or(remote.url(), |proxy| proxy.url());
     let mut worker = Driver::start(version, connection).await?;
-    d1(&mut worker).await?;
-    vectorize(&mut worker).await?;
-    send_email(&mut worker, version, &project).await?;
-    network(&mut worker, &tcp.to_string(), &http.to_string()).await?;
+    every_binding(&mut worker, version == Miniflare::V5, &project, tcp, http).await?;
     worker.stop().await
 }
 
-async fn d1(worker: &mut Driver) -> Result<()> {
+/// `codes`: whether errors keep their `code` on the way to user code.
+async fn every_binding(
+    worker: &mut impl TestWorker,
+    codes: bool,
+    project: &Project,
+    tcp: SocketAddr,
+    http: SocketAddr,
+) -> Result<()> {
+    d1(worker).await?;
+    vectorize(worker).await?;
+    send_email(worker, codes, project).await?;
+    network(worker, &tcp.to_string(), &http.to_string()).await
+}
+
+#[tokio::test]
+async fn under_dev() -> Result<()> {
+    let (tcp, http) = (upstream::tcp_echo().await?, upstream::http_echo().await?);
+    let project = Project::new(&[tcp.to_string(), http.to_string()])?;
+    let remote = project.serve(Access::On).await?;
+    let token = project.new_token("dev").await?;
+    let mut worker = project.dev(remote.url(), &token).await?;
+    every_binding(&mut worker, true, &project, tcp, http).await?;
+    assert!(worker.terminate().await?.success());
+    Ok(())
+}
+
+async fn d1(worker: &mut impl TestWorker) -> Result<()> {
     let created = worker
         .ok(
             "d1.exec",
@@ -148,7 +174,7 @@ async fn d1(worker: &mut Driver) -> Result<()> {
     Ok(())
 }
 
-async fn vectorize(worker: &mut Driver) -> Result<()> {
+async fn vectorize(worker: &mut impl TestWorker) -> Result<()> {
     let described = worker.ok("vec.describe", json!({})).await?;
     assert_eq!(
         (&described["dimensions"], &described["vectorCount"]),
@@ -239,7 +265,7 @@ async fn vectorize(worker: &mut Driver) -> Result<()> {
     Ok(())
 }
 
-async fn send_email(worker: &mut Driver, version: Miniflare, project: &Project) -> Result<()> {
+async fn send_email(worker: &mut impl TestWorker, codes: bool, project: &Project) -> Result<()> {
     let message = json!({"message": {
         "from": {"email": "from@example.com", "name": "Frøm"}, "to": ["to@example.com", "two@example.com"],
         "subject": "Grüße", "text": "built body", "html": "<p>built body</p>",
@@ -274,7 +300,7 @@ async fn send_email(worker: &mut Driver, version: Miniflare, project: &Project) 
             .contains("stranger@example.com"),
         "{error}"
     );
-    if version == Miniflare::V5 {
+    if codes {
         assert_eq!(error["code"], "E_RECIPIENT_NOT_ALLOWED", "{error}");
     }
     let error = worker
@@ -293,7 +319,7 @@ async fn send_email(worker: &mut Driver, version: Miniflare, project: &Project) 
             json!({"message": {"from": "from@example.com", "to": "to@example.com", "text": "t"}}),
         )
         .await?;
-    if version == Miniflare::V5 {
+    if codes {
         assert_eq!(error["code"], "E_FIELD_MISSING", "{error}");
     }
     Ok(())
@@ -313,7 +339,7 @@ fn emls(folder: &std::path::Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-async fn network(worker: &mut Driver, tcp: &str, http: &str) -> Result<()> {
+async fn network(worker: &mut impl TestWorker, tcp: &str, http: &str) -> Result<()> {
     let text = "ahoy ".repeat(20_000);
     assert_eq!(
         worker
