@@ -230,3 +230,24 @@ pub async fn kill_child(of: u32, name: &str) -> Result<u32> {
     signal("KILL", *id).await?;
     Ok(*id)
 }
+
+/// Whether a process runs: it is there and no zombie.
+pub fn running(id: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| {
+        // The state follows the name, which is in parentheses and may hold anything.
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
+        !matches!(state, Some(b'Z' | b'X'))
+    })
+}
+
+/// Waits until a process that is no child of ours has ended.
+pub async fn gone(id: u32) -> Result<()> {
+    tokio::time::timeout(END, async {
+        // The kernel tells nobody but a parent of an end, so it has to be asked.
+        while running(id) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .with_context(|| format!("process {id} still runs after {} s", END.as_secs()))
+}

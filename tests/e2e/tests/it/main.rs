@@ -1,5 +1,10 @@
 //! End to end, with the real program and real peers.
+#![expect(clippy::unwrap_used, reason = "a test may fail where a value is missing")]
 
+mod bad_input;
+mod demo;
 mod elimination;
+mod failures;
 mod miniflare;
+mod secrets;
 mod wire;

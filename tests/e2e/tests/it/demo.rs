@@ -1,0 +1,44 @@
+//! The main job in one command.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::Result;
+use bowline_e2e::program;
+use bowline_e2e::project::Project;
+use serde_json::Value;
+
+#[tokio::test]
+async fn every_flow_does_what_it_should() -> Result<()> {
+    let project = Project::new(&[])?;
+    let command = project.with_toolchain(&["demo", "--once", "--json"])?;
+    let output = program::run(command, Duration::from_secs(150)).await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let document: Value = serde_json::from_slice(&output.stdout)?;
+    assert!(
+        output.status.success() && document["ok"] == true,
+        "{document}\n{said}"
+    );
+    let mut seen = BTreeSet::new();
+    for check in document["checks"].as_array().into_iter().flatten() {
+        for key in ["binding", "status", "detail"] {
+            assert!(check.get(key).is_some(), "{key} is in {check}");
+        }
+        assert!(check["elapsed_ms"].is_number() && check["ok"] == true, "{check}");
+        seen.insert(format!(
+            "{} {} {}",
+            check["flow"].as_str().unwrap_or_default(),
+            check["credentials"].as_str().unwrap_or_default(),
+            check["access"]
+        ));
+    }
+    for flow in ["fetch", "rpc", "connect", "websocket"] {
+        for case in ["valid true", "none true", "wrong true", "none false"] {
+            assert!(
+                seen.contains(&format!("{flow} {case}")),
+                "{flow} {case} among {seen:?}"
+            );
+        }
+    }
+    Ok(())
+}
