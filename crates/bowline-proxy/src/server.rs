@@ -5,7 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HOST, ORIGIN};
+use bowline_tunnel::Lingering;
+use http::header::{EXPECT, HOST, ORIGIN};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -120,7 +121,11 @@ impl Door {
                 "bowline: use the connection string exactly as it was printed",
             );
         };
-        self.proxy.call(&path, request).await
+        if request.headers().contains_key(EXPECT) {
+            self.proxy.call(&path, request).await
+        } else {
+            self.proxy.call(&path, request.map(Lingering::new)).await
+        }
     }
 
     /// Any web page can reach loopback: by DNS rebinding with a `Host` of its own, directly with its `Origin`.

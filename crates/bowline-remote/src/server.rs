@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_binding::{Body, BoxError};
+use bowline_tunnel::Lingering;
+use http::header::EXPECT;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -122,7 +124,14 @@ async fn serve_connection(stream: TcpStream, remote: Remote, shutdown: Cancellat
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: Request<Incoming>| {
         let remote = remote.clone();
-        async move { Ok::<_, Infallible>(remote.call(request).await) }
+        async move {
+            let response = if request.headers().contains_key(EXPECT) {
+                remote.call(request).await
+            } else {
+                remote.call(request.map(Lingering::new)).await
+            };
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

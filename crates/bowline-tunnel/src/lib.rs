@@ -1,4 +1,5 @@
-//! The byte pumps of the connect flow: a TCP stream carried in the binary frames of a WebSocket.
+//! What both ends do to connections: the byte pumps of the connect flow (a TCP stream carried in the binary frames of a
+//! WebSocket), rpc sessions that only refuse, and answers that come early.
 //!
 //! ```text
 //! WebSocket (binary frames)  ⇄  relay  ⇄  byte stream
@@ -10,9 +11,11 @@
 //! after 1011 or an abrupt end it is dropped at once.
 
 mod close;
+mod linger;
 mod reject;
 mod relay;
 
 pub use close::close_reason;
+pub use linger::Lingering;
 pub use reject::reject_rpc;
 pub use relay::{Ended, Relayed, refuse, relay, server_socket};

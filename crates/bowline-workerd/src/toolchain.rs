@@ -76,7 +76,7 @@ pub struct ToolchainOptions {
     pub cache_dir: PathBuf,
     /// npm itself: `npm`, looked up as a shell would, or a path.
     pub npm: PathBuf,
-    /// Whether a binding needs npm capnweb ([`crate::WorkerForm::Rpc`] or [`crate::WorkerForm::Network`]).
+    /// Whether a binding needs npm capnweb (the forms `Rpc` and `Network` of `WorkerForm`).
     pub capnweb: bool,
     /// Told in one line what takes time.
     pub progress: Arc<dyn Fn(&str) + Send + Sync>,

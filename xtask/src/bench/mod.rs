@@ -18,7 +18,7 @@ pub(crate) struct BenchArgs {
 enum Area {
     /// `bowline connect` against nginx and against no proxy.
     Proxy {
-        /// Print the rows as one JSON document.
+        /// Print one JSON object a row.
         #[arg(long)]
         json: bool,
     },
@@ -28,10 +28,9 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let Area::Proxy { json } = args.area;
     let rows = proxy::run()?;
     if json {
-        println!(
-            "{}",
-            json!({ "rows": rows.iter().map(Row::json).collect::<Vec<_>>() })
-        );
+        for row in &rows {
+            println!("{}", row.json());
+        }
     } else {
         println!(
             "{:<44} {:<8} {:>12} {:>12} {:<6} {:>6}  {:<22} met",
