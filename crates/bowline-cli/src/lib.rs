@@ -14,6 +14,7 @@ mod signal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
 
 use crate::error::{CliError, Kind};
 
@@ -61,14 +62,20 @@ fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Access(args) => commands::access::run(&args),
         Command::Serve(args) => block_on(commands::serve::run(args)),
-        Command::Connect(args) => block_on(commands::connect::run(args, env)),
+        // One thread: it carries what one developer's tools send, and a request that never changes threads is answered
+        // sooner (`cargo xtask bench proxy`).
+        Command::Connect(args) => run_on(Builder::new_current_thread(), commands::connect::run(args, env)),
         Command::Dev(args) => block_on(commands::dev::run(args, env)),
         Command::Demo(args) => block_on(commands::demo::run(args, env)),
     }
 }
 
 fn block_on(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
-    tokio::runtime::Builder::new_multi_thread()
+    run_on(Builder::new_multi_thread(), command)
+}
+
+fn run_on(mut runtime: Builder, command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    runtime
         .enable_all()
         .build()
         .map_err(|error| CliError::new(Kind::Internal, error))?

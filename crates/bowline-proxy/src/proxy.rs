@@ -91,6 +91,8 @@ struct Inner {
     host: HeaderValue,
     /// The remote's own path without a trailing `/`.
     prefix: String,
+    /// Where a request without a path or query of its own goes.
+    root: Uri,
     credentials: CredentialState,
     headers: Option<CredentialHeaders>,
     deadlines: Deadlines,
@@ -122,12 +124,15 @@ impl Proxy {
         } else {
             None
         };
+        let prefix = options.remote.path().trim_end_matches('/').to_owned();
+        let root = at(&scheme, &authority, &format!("{prefix}/")).map_err(|_| bad())?;
         Ok(Self(Arc::new(Inner {
             client: upstream::client(tls, options.deadlines.connect),
             scheme,
             authority,
             host,
-            prefix: options.remote.path().trim_end_matches('/').to_owned(),
+            prefix,
+            root,
             headers: options.credentials.headers().map_err(ProxyError::Credential)?,
             credentials: options.credentials,
             deadlines: options.deadlines,
@@ -207,20 +212,18 @@ impl Proxy {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-        let query = request
-            .uri()
-            .query()
-            .map(|query| format!("?{query}"))
-            .unwrap_or_default();
-        let uri = Uri::builder()
-            .scheme(self.0.scheme.clone())
-            .authority(self.0.authority.clone())
-            .path_and_query(format!("{}{path}{query}", self.0.prefix))
-            .build();
-        *request.uri_mut() = uri.map_err(|error| Failure {
-            status: StatusCode::BAD_REQUEST,
-            text: format!("bowline: {error}"),
-        })?;
+        *request.uri_mut() = match request.uri().query() {
+            // All of fetch and connect, and worth not parsing a URL for.
+            None if path == "/" => self.0.root.clone(),
+            query => {
+                let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+                let target = format!("{}{path}{query}", self.0.prefix);
+                at(&self.0.scheme, &self.0.authority, &target).map_err(|error| Failure {
+                    status: StatusCode::BAD_REQUEST,
+                    text: format!("bowline: {error}"),
+                })?
+            }
+        };
         // `insert` replaces in place, so the order of the others stays as it came.
         request.headers_mut().insert(HOST, self.0.host.clone());
         if request.headers().contains_key(UPGRADE) && request.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS)
@@ -341,6 +344,18 @@ fn without(headers: &HeaderMap, name: &HeaderName) -> HeaderMap {
         kept.append(key.clone(), value.clone());
     }
     kept
+}
+
+fn at(
+    scheme: &http::uri::Scheme,
+    authority: &http::uri::Authority,
+    target: &str,
+) -> Result<Uri, http::Error> {
+    Uri::builder()
+        .scheme(scheme.clone())
+        .authority(authority.clone())
+        .path_and_query(target)
+        .build()
 }
 
 /// Answers a failed rpc upgrade on a WebSocket of our own (docs/adr/0001).
