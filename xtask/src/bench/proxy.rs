@@ -109,8 +109,6 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
     let download =
         interleave(targets, |target| target.download().map(|rate| vec![rate])).context("download")?;
     rows.extend(rate_rows("fetch throughput, 64 MiB body", "MB/s", download));
-    let socket = interleave(targets, |target| target.socket_latencies(CALLS)).context("WebSocket latency")?;
-    rows.extend(latency_rows("websocket", socket));
     let socket = interleave(targets, |target| {
         target.socket_rate(MESSAGES).map(|rate| vec![rate])
     })
