@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bowline_binding::{Binding, BindingError, CallContext, Surfaces};
-use capnweb::{Call, CallFuture, Capability, PathKey, StreamError, Target, Value};
+use capnweb::{Answer, Call, Capability, Target, Value};
 use lettre::address::Envelope;
 use lettre::{Address, AsyncTransport};
 
@@ -50,13 +50,13 @@ impl Binding for SendEmail {
 struct Mailer(Arc<Sender>);
 
 impl Target for Mailer {
-    fn call(&self, call: Call) -> CallFuture {
+    fn call(&self, mut call: Call) -> Answer {
+        if call.method != "send" {
+            return Answer::error(call.not_a_function());
+        }
         let sender = Arc::clone(&self.0);
-        Box::pin(async move {
-            if call.path.as_slice() != [PathKey::Name("send".into())] {
-                return Err(call.not_a_function());
-            }
-            let argument = call.args.into_iter().next().unwrap_or(Value::Undefined);
+        Answer::later(async move {
+            let argument = call.take(0);
             let id = sender.send(argument).await.map_err(Refusal::into_error)?;
             Ok(Value::Object(vec![("messageId".into(), id.into())]))
         })
@@ -137,9 +137,9 @@ impl Sender {
             Some(Value::Capability(Capability::Readable(stream))) => stream
                 .collect(self.largest())
                 .await
-                .map_err(|error| match error {
-                    StreamError::TooLong { .. } => self.too_large(),
-                    other => Refusal::invalid(format!("the raw mail could not be read: {other}")),
+                .map_err(|error| match error.name() {
+                    "RangeError" => self.too_large(),
+                    _ => Refusal::invalid(format!("the raw mail could not be read: {error}")),
                 })?,
             _ => return Err(Refusal::invalid("the raw mail must be text, bytes or a stream")),
         };

@@ -22,8 +22,8 @@ impl Refusal {
     }
 
     pub(crate) fn into_error(self) -> Error {
-        Error::Error(Box::new(
-            ErrorValue::new("Error", self.message).with("code", self.code.into()),
-        ))
+        ErrorValue::new("Error", self.message)
+            .with("code", self.code.into())
+            .into()
     }
 }

@@ -319,10 +319,9 @@ impl Proxy {
             let Ok(Ok((local, remote))) = tokio::time::timeout(deadline, both).await else {
                 return;
             };
-            let (mut local, mut remote) = (TokioIo::new(local), TokioIo::new(remote));
             tokio::select! {
                 // How it ended is told by the frames themselves; an abrupt end on one side becomes one on the other.
-                _ = tokio::io::copy_bidirectional(&mut local, &mut remote) => {}
+                () = bowline_tunnel::splice(TokioIo::new(local), TokioIo::new(remote)) => {}
                 () = shutdown.cancelled() => {}
             }
         });

@@ -119,13 +119,13 @@ async fn fetch(binding: &dyn Binding, cx: &CallContext, mut request: Request<Bod
             server::mark_forwarded(&mut response);
             response
         }
-        (FetchReply::Upgrade { headers, mut duplex }, Some(on_upgrade)) => {
+        (FetchReply::Upgrade { headers, duplex }, Some(on_upgrade)) => {
             tokio::spawn(async move {
                 let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE, on_upgrade).await else {
                     return;
                 };
                 // Either side's end is the other's; how it ended is theirs to tell in their own frames.
-                let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(upgraded), &mut duplex).await;
+                bowline_tunnel::splice(TokioIo::new(upgraded), duplex).await;
             });
             upgrade::switching(headers)
         }
@@ -208,10 +208,7 @@ fn connect(
 struct NoMethods(String);
 
 impl capnweb::Target for NoMethods {
-    fn call(&self, _: capnweb::Call) -> capnweb::CallFuture {
-        Box::pin(std::future::ready(Err(capnweb::Value::error(
-            "TypeError",
-            self.0.clone(),
-        ))))
+    fn call(&self, _: capnweb::Call) -> capnweb::Answer {
+        capnweb::Answer::error(capnweb::Error::new("TypeError", self.0.clone()))
     }
 }

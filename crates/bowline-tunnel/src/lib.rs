@@ -14,8 +14,10 @@ mod close;
 mod linger;
 mod reject;
 mod relay;
+mod splice;
 
 pub use close::close_reason;
 pub use linger::Lingering;
 pub use reject::reject_rpc;
 pub use relay::{Ended, Relayed, refuse, relay, server_socket};
+pub use splice::splice;

@@ -32,9 +32,15 @@ pub enum ProtocolError {
     /// Peer misbehaved: `readable` of something else, or twice.
     #[error("Export {0} is not a pipe or its readable end was already consumed.")]
     NotAPipe(i64),
-    /// Peer misbehaved: bytes that are not base64, or do not fit their container.
+    /// Peer misbehaved: an expression of the right shape whose parts are wrong.
     #[error("{0}")]
-    BadBytes(String),
+    BadParts(String),
+    /// Peer misbehaved: a number out of range in an expression.
+    #[error("{0}")]
+    BadRange(String),
+    /// Peer misbehaved: a map's capture that is neither `import` nor `export`.
+    #[error("unknown map capture: {0}")]
+    BadCapture(String),
     /// Peer misbehaved: a bigint that is no number.
     #[error("Cannot convert {0} to a BigInt")]
     BadBigInt(String),
@@ -55,9 +61,9 @@ pub enum ProtocolError {
         /// The limit.
         limit: usize,
     },
-    /// Not in this version: an expression of the protocol that is understood and not supported.
-    #[error("this implementation does not support {0} expressions yet")]
-    Unsupported(&'static str),
+    /// Inside a map: an expression that has no meaning there. It rejects the map.
+    #[error("{0}")]
+    NotInMap(&'static str),
     /// API misuse: the session is over.
     #[error("the RPC session has ended")]
     Ended,
@@ -65,8 +71,9 @@ pub enum ProtocolError {
 
 impl ProtocolError {
     /// The error class the peer is told.
-    pub(crate) fn class(&self) -> &'static str {
+    pub fn class(&self) -> &'static str {
         match self {
+            Self::BadRange(_) => "RangeError",
             Self::NotJson(_) | Self::BadBigInt(_) => "SyntaxError",
             Self::BadMessage(_)
             | Self::NoSuchExport(_)
@@ -74,10 +81,11 @@ impl ProtocolError {
             | Self::NegativeRefcount { .. }
             | Self::NotAPipe(_)
             | Self::TooMany { .. }
-            | Self::Unsupported(_)
+            | Self::BadCapture(_)
+            | Self::NotInMap(_)
             | Self::Ended => "Error",
             Self::BadExpression(_)
-            | Self::BadBytes(_)
+            | Self::BadParts(_)
             | Self::TooDeep(_)
             | Self::BigIntTooLong(_)
             | Self::MessageTooLong(_) => "TypeError",

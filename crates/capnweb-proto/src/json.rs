@@ -9,12 +9,14 @@ mod write;
 
 pub use read::{ReadError, parse};
 pub use write::to_text;
+pub(crate) use write::{write_number, write_string};
 
 /// A JSON value. Members keep the order they came in; of two members of one name the last counts, at the place of the
 /// first, as in JavaScript.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub enum Json {
     /// `null`
+    #[default]
     Null,
     /// `true`, `false`
     Bool(bool),
@@ -68,17 +70,6 @@ impl From<String> for Json {
     fn from(text: String) -> Self {
         Self::String(text)
     }
-}
-
-impl From<f64> for Json {
-    fn from(number: f64) -> Self {
-        Self::Number(number)
-    }
-}
-
-/// An array of the given items.
-pub(crate) fn array<const N: usize>(items: [Json; N]) -> Json {
-    Json::Array(items.into())
 }
 
 #[cfg(test)]

@@ -11,10 +11,6 @@
 //! The wire speaks from its sender's side: positive ids are chosen by the side that imports, negative ones by the side
 //! that exports. The perspective is flipped in one place, where expressions are decoded.
 //!
-//! What this version answers: all eight messages but for sending streams of our own; values of every plain kind; stubs
-//! and promises in arguments and results; pipelining; streams that the peer sends. `remap`, `blob`, `request` and
-//! `response` expressions, and calls forwarded to a stub of the peer, are refused with an error that says so.
-//!
 //! Source of facts: the protocol page of `cloudflare/capnweb`, and the behaviour of its npm package 0.12.0 and 0.5.0.
 
 pub mod json;
@@ -27,6 +23,12 @@ mod session;
 mod value;
 
 pub use error::ProtocolError;
+pub use expression::{Encode, Unwritable, encode, normal_headers};
 pub use limits::Limits;
-pub use session::{CallId, Capability, Event, ImportId, PipeId, PipeItem, Session, Stats};
-pub use value::{BytesKind, ErrorValue, PathKey, Value};
+pub use session::{
+    CallId, Capability, Event, ImportId, OnSendError, PipeId, PipeItem, PlainError, PromiseId, Session,
+    Stats, Subject,
+};
+pub use value::{
+    Blob, BytesKind, ErrorValue, PathKey, Reached, Request, Response, Value, is_prototype_name, show_path,
+};

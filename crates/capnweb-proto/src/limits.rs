@@ -18,6 +18,10 @@ pub struct Limits {
     /// Bytes of stream data that came and were not read, over all streams. A peer that keeps to the protocol's window
     /// stays far below.
     pub max_queued_bytes: usize,
+    /// Bytes of one blob, which is held in memory.
+    pub max_blob_size: usize,
+    /// Calls and reads that the maps of one message may make: nested maps multiply.
+    pub max_map_steps: usize,
 }
 
 impl Default for Limits {
@@ -26,10 +30,12 @@ impl Default for Limits {
             max_depth: 256,
             max_message_size: 32 * 1024 * 1024,
             max_bigint_digits: 16_384,
-            max_exports: 10_000,
-            max_imports: 10_000,
-            max_operations: 10_000,
+            max_exports: 100_000,
+            max_imports: 100_000,
+            max_operations: 100_000,
             max_queued_bytes: 64 * 1024 * 1024,
+            max_blob_size: 64 * 1024 * 1024,
+            max_map_steps: 1_000_000,
         }
     }
 }

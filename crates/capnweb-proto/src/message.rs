@@ -17,33 +17,51 @@ pub(crate) enum Message {
 }
 
 impl Message {
-    pub(crate) fn read(json: Json) -> Result<Self, ProtocolError> {
-        Self::from_json(&json).ok_or_else(|| ProtocolError::BadMessage(excerpt(&json)))
-    }
-
     // Elements after those a message needs are tolerated.
-    fn from_json(json: &Json) -> Option<Self> {
-        let items = json.as_array()?;
-        let item = |index: usize| items.get(index);
-        let id = |index: usize| item(index).and_then(Json::as_integer);
-        Some(match item(0)?.as_str()? {
-            "push" => Self::Push(item(1)?.clone()),
-            "stream" => Self::Stream(item(1)?.clone()),
-            "pipe" => Self::Pipe,
-            "pull" => Self::Pull(id(1)?),
-            "resolve" => Self::Resolve(id(1)?, item(2)?.clone()),
-            "reject" => Self::Reject(id(1)?, item(2)?.clone()),
-            "release" => Self::Release(id(1)?, u64::try_from(id(2)?).ok()?),
-            "abort" => Self::Abort(item(1).cloned()),
-            _ => return None,
+    pub(crate) fn read(json: Json) -> Result<Self, ProtocolError> {
+        let Json::Array(items) = json else {
+            return Err(ProtocolError::BadMessage(excerpt(&json)));
+        };
+        let id = |index: usize| items.get(index).and_then(Json::as_integer);
+        let read = match (items.first().and_then(Json::as_str), items.len()) {
+            (Some("push"), 2..) => Some(Read::Expression(Self::Push)),
+            (Some("stream"), 2..) => Some(Read::Expression(Self::Stream)),
+            (Some("pipe"), _) => Some(Read::Whole(Self::Pipe)),
+            (Some("pull"), _) => id(1).map(|id| Read::Whole(Self::Pull(id))),
+            (Some("resolve"), 3..) => id(1).map(|id| Read::Answer(id, Self::Resolve)),
+            (Some("reject"), 3..) => id(1).map(|id| Read::Answer(id, Self::Reject)),
+            (Some("release"), _) => match (id(1), id(2).map(u64::try_from)) {
+                (Some(id), Some(Ok(count))) => Some(Read::Whole(Self::Release(id, count))),
+                _ => None,
+            },
+            (Some("abort"), 2..) => Some(Read::Expression(|json| Self::Abort(Some(json)))),
+            (Some("abort"), _) => Some(Read::Whole(Self::Abort(None))),
+            _ => None,
+        };
+        let Some(read) = read else {
+            return Err(ProtocolError::BadMessage(excerpt(&Json::Array(items))));
+        };
+        let mut items = items.into_iter();
+        let mut item = |index: usize| items.nth(index).unwrap_or(Json::Null);
+        Ok(match read {
+            Read::Whole(message) => message,
+            Read::Expression(message) => message(item(1)),
+            Read::Answer(id, message) => message(id, item(2)),
         })
     }
+}
+
+/// How the parts of a message are taken out of it.
+enum Read {
+    Whole(Message),
+    Expression(fn(Json) -> Message),
+    Answer(i64, fn(i64, Json) -> Message),
 }
 
 /// The JSON of a fault, short enough for an error text.
 pub(crate) fn excerpt(json: &Json) -> String {
     let text = to_text(json);
-    let end = text.floor_char_boundary(200);
+    let end = text.floor_char_boundary(1000);
     if end < text.len() {
         format!("{}…", &text[..end])
     } else {

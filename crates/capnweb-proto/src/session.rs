@@ -2,42 +2,56 @@
 
 mod capability;
 mod decoder;
+mod encoder;
 mod exports;
+mod flow;
 mod imports;
+mod map;
 mod operation;
 mod pipe;
 mod promise;
+mod writer;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-pub use capability::{CallId, Capability, Event, ImportId, PipeId, PipeItem};
+use hashbrown::HashMap;
+
+pub use capability::{CallId, Capability, Event, ImportId, PipeId, PipeItem, PromiseId, Subject};
 use capability::{Slot, expose};
 use exports::{Export, Exports};
-use imports::Imports;
-use operation::{Wait, WaitId};
+use imports::{Import, Imports};
+use operation::{Action, From, Operation, Wait, WaitId};
 use pipe::Pipe;
-use promise::{Origin, PromiseId, Promises};
+use promise::{Dependent, Promises};
+use writer::Writer;
 
-use crate::expression::{Unwritable, decode, encode};
-use crate::json::{Json, ReadError, array, parse, to_text};
+use crate::expression::{decode, encode, write_path};
+use crate::json::{Json, ReadError, parse};
 use crate::message::Message;
 use crate::{ErrorValue, Limits, PathKey, ProtocolError, Value};
+
+/// An error without capabilities, as the hook on sent errors sees it.
+pub type PlainError = ErrorValue<std::convert::Infallible>;
+
+/// Asked for every error before it is sent; what it returns is sent instead.
+pub type OnSendError = Box<dyn Fn(&PlainError) -> Option<PlainError> + Send + Sync>;
 
 /// A session with one peer. `T` is whatever the application uses for local targets; clones of it name the same target.
 ///
 /// Methods come in three families: [`handle_message`](Self::handle_message) for what arrives, commands of the
 /// application (`call`, `answer`, `release`, `read_pipe`, …), and the two polls for what must leave. After every use of
 /// the first two, drain both polls.
-#[derive(Debug)]
 pub struct Session<T> {
     limits: Limits,
     exports: Exports<T>,
     imports: Imports,
     promises: Promises<T>,
     pipes: HashMap<PipeId, Pipe<T>>,
+    writers: HashMap<ImportId, Writer>,
     waits: HashMap<WaitId, Wait<T>>,
     next_wait: u64,
     messages: VecDeque<String>,
+    message_bytes: usize,
     events: VecDeque<Event<T>>,
     /// Bytes of stream data queued over all pipes.
     queued_bytes: usize,
@@ -45,6 +59,26 @@ pub struct Session<T> {
     settled: VecDeque<PromiseId>,
     telling: bool,
     ended: bool,
+    /// Milliseconds, on any clock.
+    now: f64,
+    on_send_error: Option<OnSendError>,
+    /// Steps of maps that the command at hand may still run.
+    map_steps: usize,
+    map_depth: usize,
+    /// Exported promises that were settled already: their answers follow the message that names them.
+    answer_next: Vec<i64>,
+    /// Blobs whose pipes are named in the message being written.
+    blobs_to_send: Vec<(ImportId, Vec<u8>)>,
+}
+
+impl<T> std::fmt::Debug for Session<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("exports", &self.exports.len())
+            .field("imports", &self.imports.len())
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Sizes of the tables. An idle session has one export (main) and one import (the peer's main).
@@ -54,6 +88,8 @@ pub struct Stats {
     pub exports: usize,
     /// Entries of the import table.
     pub imports: usize,
+    /// Promises that something still names.
+    pub promises: usize,
 }
 
 impl<T: Clone> Session<T> {
@@ -65,15 +101,38 @@ impl<T: Clone> Session<T> {
             imports: Imports::new(),
             promises: Promises::default(),
             pipes: HashMap::new(),
+            writers: HashMap::new(),
             waits: HashMap::new(),
             next_wait: 0,
             messages: VecDeque::new(),
+            message_bytes: 0,
             events: VecDeque::new(),
             queued_bytes: 0,
             settled: VecDeque::new(),
             telling: false,
             ended: false,
+            now: 0.0,
+            on_send_error: None,
+            map_steps: 0,
+            map_depth: 0,
+            answer_next: Vec::new(),
+            blobs_to_send: Vec::new(),
         }
+    }
+
+    /// Replaces the main object. To be done before the first message.
+    pub fn set_main(&mut self, main: T) {
+        self.exports.set_main(main);
+    }
+
+    /// Sets the hook that is asked for every error before it is sent, thrown or inside a value, outer ones first.
+    pub fn on_send_error(&mut self, hook: OnSendError) {
+        self.on_send_error = Some(hook);
+    }
+
+    /// Tells the time, in milliseconds on any clock that does not go back. Only the windows of streams look at it.
+    pub fn set_time(&mut self, now: f64) {
+        self.now = now;
     }
 
     /// Takes one message. An error ends the session: an abort message is queued, and the transport is to be closed
@@ -82,6 +141,7 @@ impl<T: Clone> Session<T> {
         if self.ended {
             return Err(ProtocolError::Ended);
         }
+        self.map_steps = self.limits.max_map_steps;
         let handled = self.try_handle(text);
         if let Err(error) = &handled {
             self.abort(&Value::error(error.class(), error.to_string()));
@@ -91,7 +151,19 @@ impl<T: Clone> Session<T> {
 
     /// The next message for the peer.
     pub fn poll_message(&mut self) -> Option<String> {
-        self.messages.pop_front()
+        let message = self.messages.pop_front()?;
+        self.message_bytes -= message.len();
+        Some(message)
+    }
+
+    /// Bytes of messages that wait to be sent.
+    pub fn message_bytes(&self) -> usize {
+        self.message_bytes
+    }
+
+    /// Whether either poll has something.
+    pub fn has_output(&self) -> bool {
+        !self.messages.is_empty() || !self.events.is_empty()
     }
 
     /// The next event for the application.
@@ -99,7 +171,7 @@ impl<T: Clone> Session<T> {
         self.events.pop_front()
     }
 
-    /// Whether the session is over, by either side's abort.
+    /// Whether the session is over, by either side's doing.
     pub fn is_ended(&self) -> bool {
         self.ended
     }
@@ -109,7 +181,13 @@ impl<T: Clone> Session<T> {
         Stats {
             exports: self.exports.len(),
             imports: self.imports.len(),
+            promises: self.promises.len(),
         }
+    }
+
+    /// Answers that the peer waits for.
+    pub fn unanswered(&self) -> usize {
+        self.exports.unanswered()
     }
 
     /// The peer's main object.
@@ -117,97 +195,194 @@ impl<T: Clone> Session<T> {
         ImportId(0)
     }
 
-    /// Calls a stub of the peer, or, without `args`, reads a property of it. The result comes as
-    /// [`Event::Settled`] under the id returned, which may be called before that: calls on it are pipelined.
+    /// Calls a stub or result, or, without `args`, reads a property. The result is the caller's: to be
+    /// [pulled](Self::pull), or [dropped](Self::drop_result), once. Arguments that cannot be sent reject it.
     pub fn call(
         &mut self,
-        subject: ImportId,
+        subject: Subject,
         path: &[PathKey],
-        args: Option<&[Value<Capability<T>>]>,
-    ) -> Result<ImportId, ErrorValue<Capability<T>>> {
+        args: Option<Vec<Value<Capability<T>>>>,
+    ) -> PromiseId {
+        self.map_steps = self.limits.max_map_steps;
+        let action = match args {
+            None => Action::Get,
+            Some(args) => Action::Call(args.into_iter().map(|arg| self.take_in(arg)).collect()),
+        };
+        self.operate(subject, path, action)
+    }
+
+    /// Maps what a path leads to. `instructions` are expressions as JSON texts, in the ids of a map.
+    pub fn map(
+        &mut self,
+        subject: Subject,
+        path: &[PathKey],
+        captures: Vec<Value<Capability<T>>>,
+        instructions: &[String],
+    ) -> PromiseId {
+        self.map_steps = self.limits.max_map_steps;
+        let captures: Vec<_> = captures
+            .into_iter()
+            .map(|capture| self.take_in(capture))
+            .collect();
+        let import = match subject {
+            Subject::Stub(id) => Some(id.0),
+            Subject::Promise(promise) => self.promises.get(promise).and_then(|entry| entry.backing),
+        };
+        if let Some(import) = import {
+            let result = self.promises.pending();
+            self.send_map(import, path, captures, instructions, result);
+            return result;
+        }
+        let instructions = instructions
+            .iter()
+            .filter_map(|text| parse(text, usize::MAX).ok())
+            .collect();
+        let body = map::Body {
+            captures,
+            instructions,
+        };
+        self.operate(subject, path, Action::Map(body))
+    }
+
+    fn operate(&mut self, subject: Subject, path: &[PathKey], action: Action<T>) -> PromiseId {
+        let result = self.promises.pending();
+        let operation = Operation {
+            result,
+            path: path.to_vec(),
+            action,
+            size: 0,
+        };
         if self.ended {
-            return Err(ErrorValue::new("Error", ProtocolError::Ended.to_string()));
+            let error = Value::error("Error", ProtocolError::Ended.to_string());
+            self.fail(operation, error);
+            return result;
         }
-        if self.imports.len() >= self.limits.max_imports {
-            let error = ProtocolError::TooMany {
-                what: "imports",
-                limit: self.limits.max_imports,
-            };
-            return Err(ErrorValue::new("Error", error.to_string()));
-        }
-        let path = path.iter().map(|key| match key {
-            PathKey::Name(name) => Json::String(name.clone()),
-            PathKey::Index(index) => Json::Number(*index),
-        });
-        let mut expression = vec![
-            "pipeline".into(),
-            Json::Number(subject.0 as f64),
-            Json::Array(path.collect()),
-        ];
-        if let Some(args) = args {
-            let mut written = Vec::with_capacity(args.len());
-            for arg in args {
-                let arg = arg
-                    .clone()
-                    .try_map::<Slot<T>, ()>(&mut |capability| Ok(Value::Capability(capability.into())));
-                let arg = arg.unwrap_or(Value::Undefined);
-                written.push(
-                    self.encode(&arg)
-                        .map_err(|error| ErrorValue::new("TypeError", error.0))?,
-                );
+        let from = match subject {
+            Subject::Stub(id) => From::Import(id.0),
+            Subject::Promise(id) => From::Promise(id),
+        };
+        self.start(from, operation);
+        result
+    }
+
+    /// Asks for a result: [`Event::Settled`] will bring it, and takes the caller's reference with it.
+    pub fn pull(&mut self, promise: PromiseId) {
+        match self.promises.get_mut(promise) {
+            Some(entry) if entry.outcome.is_some() => self.tell_application(promise),
+            Some(entry) => {
+                entry.dependents.push(Dependent::Application);
+                self.want(promise);
             }
-            expression.push(Json::Array(written));
+            None => {}
         }
-        let promise = self.promises.pending(Origin::Anonymous);
-        let id = self.imports.call(promise);
-        self.promises.set_origin(promise, Origin::Call(id));
-        self.send(array(["push".into(), Json::Array(expression)]));
-        self.send(array(["pull".into(), Json::Number(id.0 as f64)]));
-        Ok(id)
     }
 
-    /// Answers a call that [`Event::Call`] announced. A second answer, or one after the session's end, is ignored. The
-    /// session takes handles of its own for stubs of the peer in the result; the caller's are still to be released.
+    /// Gives up a result. A call of ours whose answer nobody waits for is released at the peer.
+    pub fn drop_result(&mut self, promise: PromiseId) {
+        if let Some(entry) = self.promises.get_mut(promise) {
+            entry
+                .dependents
+                .retain(|dependent| *dependent != Dependent::Application);
+        }
+        self.drop_promise(promise);
+    }
+
+    /// A result that the application will settle. The reference is the caller's.
+    pub fn new_promise(&mut self) -> PromiseId {
+        self.promises.pending()
+    }
+
+    /// Settles a promise made by [`new_promise`](Self::new_promise).
+    pub fn settle_promise(
+        &mut self,
+        promise: PromiseId,
+        result: Result<Value<Capability<T>>, Value<Capability<T>>>,
+    ) {
+        self.map_steps = self.limits.max_map_steps;
+        let outcome = match result {
+            Ok(value) => Ok(self.take_in(value)),
+            Err(error) => Err(self.take_in(error)),
+        };
+        self.settle(promise, outcome);
+    }
+
+    /// Answers a call that [`Event::Call`] or [`Event::Get`] announced. A second answer, or one after the session's end,
+    /// is ignored.
     pub fn answer(&mut self, call: CallId, result: Result<Value<Capability<T>>, Value<Capability<T>>>) {
-        let slots = |value: Value<Capability<T>>| {
-            value
-                .try_map::<Slot<T>, ()>(&mut |capability| Ok(Value::Capability(capability.into())))
-                .unwrap_or(Value::Undefined)
-        };
-        let result = match result.map(slots).map_err(slots) {
-            Ok(value) => Ok(self.copy(&value)),
-            Err(error) => Err(self.copy(&error)),
-        };
-        self.settle(call.0, result);
+        if !self.ended {
+            self.settle_promise(call.0, result);
+        }
     }
 
-    /// Gives up one handle of a stub of the peer. The last one sends the release.
+    /// Gives up one handle of a stub or writable of the peer. The last one sends the release.
     pub fn release(&mut self, import: ImportId) {
-        if let Some(count) = self.imports.release(import)
-            && !self.ended
-        {
-            self.send(array([
-                "release".into(),
-                Json::Number(import.0 as f64),
-                Json::Number(count as f64),
-            ]));
+        if let Some(count) = self.imports.release(import.0) {
+            self.writers.remove(&import);
+            self.send(format!("[\"release\",{},{count}]", import.0));
         }
     }
 
     /// Takes the next item of a stream the peer sends. Taking it is what acknowledges it, so a reader that stops
     /// stops the peer. `None` when nothing is there yet: [`Event::PipeReadable`] tells when.
     pub fn read_pipe(&mut self, id: PipeId) -> Option<PipeItem<T>> {
+        let item = self.take_from_pipe(id)?;
+        Some(match item {
+            pipe::Item::Chunk(value) => PipeItem::Chunk(expose(value)),
+            pipe::Item::End => PipeItem::End,
+            pipe::Item::Failed(value) => PipeItem::Failed(expose(value)),
+        })
+    }
+
+    fn take_from_pipe(&mut self, id: PipeId) -> Option<pipe::Item<T>> {
         let pipe = self.pipes.get_mut(&id)?;
         let (item, size, acknowledge) = pipe.take()?;
         self.queued_bytes = self.queued_bytes.saturating_sub(size);
         if let Some(promise) = acknowledge {
             self.settle(promise, Ok(Value::Undefined));
         }
-        Some(match item {
-            pipe::Item::Chunk(value) => PipeItem::Chunk(expose(value)),
-            pipe::Item::End => PipeItem::End,
-            pipe::Item::Failed(value) => PipeItem::Failed(expose(value)),
-        })
+        Some(item)
+    }
+
+    /// Something came for a stream: for the application to read, or for a blob that the session collects.
+    fn pipe_readable(&mut self, id: PipeId) {
+        if self.pipes.get(&id).is_none_or(|pipe| pipe.blob.is_none()) {
+            self.events.push_back(Event::PipeReadable(id));
+            return;
+        }
+        while let Some(item) = self.take_from_pipe(id) {
+            let Some(collected) = self.pipes.get_mut(&id).and_then(|pipe| pipe.blob.as_mut()) else {
+                return;
+            };
+            let bytes = &mut collected.blob.bytes;
+            let problem = match item {
+                pipe::Item::Chunk(Value::Bytes(chunk, _))
+                    if bytes.len() + chunk.len() <= self.limits.max_blob_size =>
+                {
+                    bytes.extend_from_slice(&chunk);
+                    continue;
+                }
+                pipe::Item::Chunk(Value::Bytes(..)) => {
+                    let text = format!("the blob is larger than {} bytes", self.limits.max_blob_size);
+                    Some(Value::error("RangeError", text))
+                }
+                pipe::Item::Chunk(other) => {
+                    self.discard(other);
+                    Some(Value::error("TypeError", "a chunk of the blob is not bytes"))
+                }
+                pipe::Item::Failed(error) => Some(error),
+                pipe::Item::End => None,
+            };
+            let Some(collected) = self.pipes.get_mut(&id).and_then(|pipe| pipe.blob.take()) else {
+                return;
+            };
+            let outcome = match problem {
+                Some(error) => Err(error),
+                None => Ok(Value::Blob(Box::new(collected.blob))),
+            };
+            self.cancel_pipe(id, "the blob is not read any further");
+            self.settle(collected.promise, outcome);
+            return;
+        }
     }
 
     /// Stops reading: writes that wait and all later ones are rejected with `reason`. To be called once for every
@@ -232,13 +407,37 @@ impl<T: Clone> Session<T> {
             return;
         }
         // Stubs in an abort have no owner; an error keeps its text.
-        let expression = encode(reason, 0, &mut |_| Ok(Json::Null)).unwrap_or(Json::Null);
-        self.send(array(["abort".into(), expression]));
-        self.ended = true;
+        let plain = reason
+            .clone()
+            .try_map::<Slot<T>, ()>(&mut |_| Ok(Value::Undefined));
+        let mut out = String::from("[\"abort\",");
+        let length = out.len();
+        let value = plain.unwrap_or(Value::Undefined);
+        if encode(&value, 0, &mut out, &mut self.encoder(true)).is_err() {
+            out.truncate(length);
+            out.push_str("null");
+        }
+        out.push(']');
+        self.send(out);
+        self.shut_down();
     }
 
-    fn send(&mut self, message: Json) {
-        self.messages.push_back(to_text(&message));
+    /// Ends the session without a word: all local targets go, everything pending is the caller's to fail.
+    pub fn shut_down(&mut self) {
+        self.ended = true;
+        self.exports.clear();
+        self.imports.clear();
+        self.promises.clear();
+        self.pipes.clear();
+        self.writers.clear();
+        self.waits.clear();
+    }
+
+    fn send(&mut self, message: String) {
+        if !self.ended {
+            self.message_bytes += message.len();
+            self.messages.push_back(message);
+        }
     }
 
     fn try_handle(&mut self, text: &str) -> Result<(), ProtocolError> {
@@ -254,25 +453,28 @@ impl<T: Clone> Session<T> {
             syntax @ ReadError::Syntax { .. } => ProtocolError::NotJson(syntax),
         })?;
         match Message::read(json)? {
-            Message::Push(expression) => self.push(&expression, false, text.len()),
-            Message::Stream(expression) => self.push(&expression, true, text.len()),
+            Message::Push(expression) => self.push(expression, false, text.len()),
+            Message::Stream(expression) => self.push(expression, true, text.len()),
             Message::Pipe => {
                 self.room_for_exports()?;
                 let id = self.exports.pipe();
                 self.pipes.insert(id, Pipe::default());
                 Ok(())
             }
-            Message::Pull(id) => self.pull(id),
+            Message::Pull(id) => self.pulled(id),
             Message::Release(id, count) => self.peer_released(id, count),
-            Message::Resolve(id, expression) => self.settled_by_peer(id, &expression, true),
-            Message::Reject(id, expression) => self.settled_by_peer(id, &expression, false),
+            Message::Resolve(id, expression) => self.settled_by_peer(id, expression, true),
+            Message::Reject(id, expression) => self.settled_by_peer(id, expression, false),
             Message::Abort(expression) => {
                 let reason = match expression {
-                    Some(expression) => self.decode(&expression, 0)?,
+                    Some(expression) => self.decode(expression, 0)?,
                     None => Value::Undefined,
                 };
-                self.ended = true;
-                self.events.push_back(Event::Aborted(expose(reason)));
+                // Stubs in it are of a session that is over.
+                let reason = reason.try_map::<Slot<T>, ()>(&mut |_| Ok(Value::Undefined));
+                self.shut_down();
+                self.events
+                    .push_back(Event::Aborted(expose(reason.unwrap_or(Value::Undefined))));
                 Ok(())
             }
         }
@@ -290,7 +492,20 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    fn decode(&mut self, expression: &Json, size: usize) -> Result<Value<Slot<T>>, ProtocolError> {
+    fn map_step(&mut self) -> Result<(), ProtocolError> {
+        match self.map_steps.checked_sub(1) {
+            Some(left) => {
+                self.map_steps = left;
+                Ok(())
+            }
+            None => Err(ProtocolError::TooMany {
+                what: "steps of maps",
+                limit: self.limits.max_map_steps,
+            }),
+        }
+    }
+
+    fn decode(&mut self, expression: Json, size: usize) -> Result<Value<Slot<T>>, ProtocolError> {
         let limits = self.limits;
         decode(
             expression,
@@ -300,126 +515,291 @@ impl<T: Clone> Session<T> {
         )
     }
 
-    /// Encodes a value; exports made for it are taken back when that fails half-way.
-    fn encode(&mut self, value: &Value<Slot<T>>) -> Result<Json, Unwritable> {
-        let mut made = Vec::new();
-        let exports = &mut self.exports;
-        let encoded = encode(value, 0, &mut |slot| match slot {
-            Slot::Given(Capability::Target(target)) => {
-                let id = exports.target(target.clone());
-                made.push(id);
-                Ok(array(["export".into(), Json::Number(id as f64)]))
-            }
-            Slot::Given(Capability::Stub(id)) => Ok(array(["import".into(), Json::Number(id.0 as f64)])),
-            Slot::Given(Capability::Readable(_)) => Err(Unwritable("sending streams is not supported yet")),
-            Slot::Promise(_) => Err(Unwritable("a value with an unsettled promise cannot be sent")),
+    /// A value of the application, with references of the session's own.
+    fn take_in(&mut self, value: Value<Capability<T>>) -> Value<Slot<T>> {
+        let taken = value.try_map::<Slot<T>, std::convert::Infallible>(&mut |capability| {
+            Ok(match capability {
+                Capability::Promise(id) => {
+                    self.promises.acquire(id);
+                    Value::Capability(Slot::Promise(id))
+                }
+                Capability::Property(subject, path) => {
+                    if self.backing(subject).is_some() {
+                        Value::Capability(Slot::Given(Capability::Property(subject, path)))
+                    } else {
+                        Value::Capability(Slot::Promise(self.operate(subject, &path, Action::Get)))
+                    }
+                }
+                Capability::Stub(id) | Capability::Writable(id) => {
+                    self.imports.dup(id.0);
+                    Value::Capability(Slot::Given(capability))
+                }
+                capability => Value::Capability(Slot::Given(capability)),
+            })
         });
-        if encoded.is_err() {
-            for id in made {
-                self.exports.remove(id);
-            }
+        match taken {
+            Ok(value) => value,
+            Err(never) => match never {},
         }
-        encoded
     }
 
-    fn push(&mut self, expression: &Json, stream: bool, size: usize) -> Result<(), ProtocolError> {
+    /// Where the peer knows a subject.
+    fn backing(&self, subject: Subject) -> Option<i64> {
+        match subject {
+            Subject::Stub(id) => Some(id.0),
+            Subject::Promise(id) => self.promises.get(id)?.backing,
+        }
+    }
+
+    /// Sends an operation to where its subject lives.
+    fn forward(&mut self, import: i64, operation: Operation<T>) {
+        let Operation {
+            result, path, action, ..
+        } = operation;
+        if self.imports.len() >= self.limits.max_imports {
+            let error = ProtocolError::TooMany {
+                what: "imports",
+                limit: self.limits.max_imports,
+            };
+            let error = Value::error("Error", error.to_string());
+            let operation = Operation {
+                result,
+                path,
+                action,
+                size: 0,
+            };
+            return self.fail(operation, error);
+        }
+        let args = match action {
+            Action::Get if path.is_empty() => {
+                // Reading nothing of a stub is the stub.
+                self.imports.dup(import);
+                let stub = Value::Capability(Slot::Given(Capability::Stub(ImportId(import))));
+                return self.settle(result, Ok(stub));
+            }
+            Action::Get => None,
+            Action::Call(args) => Some(args),
+            Action::Map(body) => {
+                // A map of the peer's over something that lives there: what it leads to is fetched, the map runs here.
+                let step = self.promises.pending();
+                let get = Operation {
+                    result: step,
+                    path,
+                    action: Action::Get,
+                    size: 0,
+                };
+                self.forward(import, get);
+                let map = Operation {
+                    result,
+                    path: Vec::new(),
+                    action: Action::Map(body),
+                    size: 0,
+                };
+                self.start(From::Promise(step), map);
+                return self.drop_promise(step);
+            }
+        };
+        let mut out = format!("[\"push\",[\"pipeline\",{import},");
+        write_path(&mut out, &path);
+        if let Some(args) = args {
+            out.push(',');
+            let written = self.write_args(&args, &mut out);
+            self.discard(Value::Array(args));
+            if let Err(error) = written {
+                return self.settle(result, Err(Value::error("TypeError", error.text())));
+            }
+        }
+        out.push_str("]]");
+        self.send_push(out, result);
+    }
+
+    /// Appends arguments, continuing at the level of the call.
+    fn write_args(&mut self, args: &[Value<Slot<T>>], out: &mut String) -> Result<(), crate::Unwritable> {
+        let mut encoder = self.encoder(false);
+        let mark = crate::expression::Encode::mark(&encoder);
+        out.push('[');
+        for (index, arg) in args.iter().enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            if let Err(error) = encode(arg, 1, out, &mut encoder) {
+                crate::expression::Encode::undo(&mut encoder, mark);
+                return Err(error);
+            }
+        }
+        out.push(']');
+        Ok(())
+    }
+
+    fn send_map(
+        &mut self,
+        import: i64,
+        path: &[PathKey],
+        captures: Vec<Value<Slot<T>>>,
+        instructions: &[String],
+        result: PromiseId,
+    ) {
+        let mut out = format!("[\"push\",[\"remap\",{import},");
+        write_path(&mut out, path);
+        out.push_str(",[");
+        let mut failed = None;
+        for (index, capture) in captures.iter().enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            if let Err(error) = encode(capture, 0, &mut out, &mut self.encoder(false)) {
+                failed = Some(error);
+            }
+        }
+        self.discard(Value::Array(captures));
+        if let Some(error) = failed {
+            return self.settle(result, Err(Value::error("TypeError", error.text())));
+        }
+        out.push_str("],[");
+        out.push_str(&instructions.join(","));
+        out.push_str("]]]");
+        self.send_push(out, result);
+    }
+
+    fn send_push(&mut self, message: String, result: PromiseId) {
+        // Nobody may want the result any more: then it is released with the push itself.
+        let id = self.imports.add(Import::Call {
+            promise: result,
+            pulled: false,
+        });
+        self.send(message);
+        self.after_sending();
+        let Some(entry) = self.promises.get_mut(result) else {
+            return;
+        };
+        entry.backing = Some(id);
+        let queue = std::mem::take(&mut entry.queue);
+        let wanted = !entry.dependents.is_empty();
+        for operation in queue {
+            self.start(From::Promise(result), operation);
+        }
+        if wanted {
+            self.want(result);
+        }
+        if self.promises.is_unwanted(result) {
+            self.promises.acquire(result);
+            self.drop_promise(result);
+        }
+    }
+
+    fn push(&mut self, expression: Json, stream: bool, size: usize) -> Result<(), ProtocolError> {
         self.room_for_exports()?;
         let value = self.decode(expression, size)?;
         let id = self.exports.reserve();
         // The pushed expression is nearly always one call, whose promise then is the export's own.
         let promise = match value {
-            Value::Capability(Slot::Promise(promise)) if self.promises.is_anonymous(promise) => promise,
+            Value::Capability(Slot::Promise(promise)) => promise,
             other => {
-                let promise = self.promises.pending(Origin::Anonymous);
+                let promise = self.promises.pending();
                 self.settle(promise, Ok(other));
                 promise
             }
         };
-        self.promises.set_origin(promise, Origin::Export(id));
-        self.exports.insert(id, Export::result(promise, stream));
-        self.answer_if_pulled(promise);
+        self.exports.result(id, promise, stream);
+        if stream {
+            self.answer_when_settled(id, promise);
+        }
         Ok(())
     }
 
-    fn pull(&mut self, id: i64) -> Result<(), ProtocolError> {
-        let refusal = match self.exports.get_mut(id).ok_or(ProtocolError::NoSuchExport(id))? {
-            Export::Result { promise, pulled, .. } => {
-                if std::mem::replace(pulled, true) {
-                    return Ok(());
-                }
+    fn answer_when_settled(&mut self, id: i64, promise: PromiseId) {
+        match self.promises.get_mut(promise) {
+            Some(entry) if entry.outcome.is_none() => {
+                entry.dependents.push(Dependent::Export(id));
+                self.want(promise);
+            }
+            _ => self.answer_if_pulled(id),
+        }
+    }
+
+    fn pulled(&mut self, id: i64) -> Result<(), ProtocolError> {
+        let refusal = match self.exports.get(id).ok_or(ProtocolError::NoSuchExport(id))? {
+            Export::Result { promise, .. } => {
                 let promise = *promise;
-                self.answer_if_pulled(promise);
+                if self.exports.pull(id) {
+                    self.answer_when_settled(id, promise);
+                }
                 return Ok(());
             }
             Export::Target { target, .. } if id == 0 => {
                 let main = target.clone();
-                let export = self.exports.target(main);
-                let stub = array(["export".into(), Json::Number(export as f64)]);
-                self.send(array(["resolve".into(), Json::Number(0.0), stub]));
+                let export = self.exports.target(main, false);
+                self.send(format!("[\"resolve\",0,[\"export\",{export}]]"));
                 return Ok(());
             }
-            Export::Target { .. } => "Tried to resolve a non-promise stub.",
-            Export::Pipe(_) => "Cannot pull a WritableStream stub",
+            Export::Target { sink: false, .. } => "Tried to resolve a non-promise stub.",
+            Export::Target { .. } | Export::Pipe(_) => "Cannot pull a WritableStream stub",
         };
-        let error = array(["error".into(), "Error".into(), refusal.into()]);
-        self.send(array(["reject".into(), Json::Number(id as f64), error]));
+        let mut out = format!("[\"reject\",{id},");
+        let error: Value<Slot<T>> = Value::error("Error", refusal);
+        // An error always gets through.
+        let _ = encode(&error, 0, &mut out, &mut self.encoder(true));
+        out.push(']');
+        self.send(out);
         Ok(())
     }
 
-    /// Sends the answer of an export's promise, if it is settled and asked for.
-    fn answer_if_pulled(&mut self, promise: PromiseId) {
-        let Some(Origin::Export(id)) = self.promises.origin(promise) else {
+    /// Sends the answer of an export whose promise is settled, if it is asked for.
+    fn answer_if_pulled(&mut self, id: i64) {
+        let Some((promise, stream)) = self.exports.answer(id) else {
             return;
         };
-        let Some(Export::Result {
-            pulled: true,
-            answered,
-            stream,
-            ..
-        }) = self.exports.get_mut(id)
-        else {
+        let Some(outcome) = self.promises.borrow(promise) else {
             return;
         };
-        let stream = *stream;
-        let Some(result) = self.promises.result(promise).cloned() else {
-            return;
-        };
-        if std::mem::replace(answered, true) {
-            return;
-        }
-        let (word, value) = match &result {
+        let (word, value) = match &outcome {
             Ok(value) => ("resolve", value),
             Err(value) => ("reject", value),
         };
-        let (word, expression) = match self.encode(value) {
-            Ok(expression) => (word, expression),
-            Err(error) => (
-                "reject",
-                array(["error".into(), "TypeError".into(), error.0.into()]),
-            ),
-        };
-        self.send(array([word.into(), Json::Number(id as f64), expression]));
+        let mut out = format!("[\"{word}\",{id},");
+        let length = out.len();
+        let thrown = outcome.is_err();
+        let mut encoder = self.encoder(thrown);
+        let mark = crate::expression::Encode::mark(&encoder);
+        if let Err(error) = encode(value, 0, &mut out, &mut encoder) {
+            crate::expression::Encode::undo(&mut encoder, mark);
+            out.truncate(length);
+            let error: Value<Slot<T>> = Value::error("TypeError", error.text());
+            out = format!("[\"reject\",{id},");
+            // An error always gets through.
+            let _ = encode(&error, 0, &mut out, &mut self.encoder(true));
+        }
+        out.push(']');
+        self.promises.put_back(promise, outcome);
+        self.send(out);
+        self.after_sending();
         if stream {
             // Never pulled and never released by the peer: the answer ends it.
             self.exports.remove(id);
-            self.forget(promise);
+            self.drop_promise(promise);
         }
     }
 
     fn peer_released(&mut self, id: i64, count: u64) -> Result<(), ProtocolError> {
         match self.exports.release(id, count)? {
-            None => {}
-            Some(Export::Target { .. }) => {}
-            Some(Export::Result { promise, .. }) => self.forget(promise),
-            Some(Export::Pipe(pipe)) => {
-                let ended = self.pipes.get_mut(&pipe).is_some_and(|pipe| {
+            None | Some(Export::Target { .. }) => {}
+            Some(Export::Result { promise, .. }) => {
+                if let Some(entry) = self.promises.get_mut(promise) {
+                    entry
+                        .dependents
+                        .retain(|dependent| *dependent != Dependent::Export(id));
+                }
+                self.drop_promise(promise);
+            }
+            Some(Export::Pipe(id)) => {
+                let ended = self.pipes.get_mut(&id).is_some_and(|pipe| {
                     pipe.fail_if_open("WritableStream RPC stub was disposed without calling close()");
                     pipe.is_done()
                 });
                 if ended {
-                    self.pipes.remove(&pipe);
+                    self.pipes.remove(&id);
                 } else {
-                    self.events.push_back(Event::PipeReadable(pipe));
+                    self.pipe_readable(id);
                 }
             }
         }
@@ -427,51 +807,21 @@ impl<T: Clone> Session<T> {
     }
 
     /// A resolve or reject of one of our imports. One for an unknown id crossed our release, which is normal.
-    fn settled_by_peer(&mut self, id: i64, expression: &Json, resolved: bool) -> Result<(), ProtocolError> {
-        let value = self.decode(expression, 0)?;
-        let Some(promise) = self.imports.settle(ImportId(id)) else {
-            self.discard(value);
+    fn settled_by_peer(&mut self, id: i64, expression: Json, resolved: bool) -> Result<(), ProtocolError> {
+        if !resolved && self.imports.get(id).is_none() {
             return Ok(());
-        };
-        self.send(array([
-            "release".into(),
-            Json::Number(id as f64),
-            Json::Number(1.0),
-        ]));
-        self.settle(promise, if resolved { Ok(value) } else { Err(value) });
+        }
+        let value = self.decode(expression, 0)?;
+        let outcome = if resolved { Ok(value) } else { Err(value) };
+        match self.imports.settle(id) {
+            Some(Import::Call { promise, .. } | Import::Promise { promise }) => {
+                self.send(format!("[\"release\",{id},1]"));
+                self.settle(promise, outcome);
+            }
+            Some(Import::Stream { writer, sent }) => self.acknowledged(ImportId(writer), sent, outcome),
+            Some(Import::Stub { .. }) | None => self.discard(outcome.unwrap_or_else(|error| error)),
+        }
         Ok(())
-    }
-
-    /// Drops an export's promise: its value if there is one, or whatever it will be.
-    fn forget(&mut self, promise: PromiseId) {
-        self.promises.set_origin(promise, Origin::Nobody);
-        if let Some(result) = self.promises.take_if_unwanted(promise) {
-            self.discard(result.unwrap_or_else(|error| error));
-        }
-    }
-
-    /// Accounts for the capabilities in a value that nobody will see.
-    fn discard(&mut self, value: Value<Slot<T>>) {
-        let (mut stubs, mut pipes, mut promises) = (Vec::new(), Vec::new(), Vec::new());
-        value.for_each_capability(&mut |slot| match slot {
-            Slot::Promise(id) => promises.push(*id),
-            Slot::Given(Capability::Stub(id)) => stubs.push(*id),
-            Slot::Given(Capability::Readable(id)) => pipes.push(*id),
-            Slot::Given(Capability::Target(_)) => {}
-        });
-        for id in promises
-            .into_iter()
-            .filter(|id| self.promises.is_anonymous(*id))
-            .collect::<Vec<_>>()
-        {
-            self.forget(id);
-        }
-        for id in stubs {
-            self.release(id);
-        }
-        for id in pipes {
-            self.cancel_pipe(id, "ReadableStream RPC stub was disposed without being consumed");
-        }
     }
 }
 

@@ -26,12 +26,57 @@ pub enum Value<C> {
     Url(String),
     /// HTTP headers: names in lower case.
     Headers(Vec<(String, String)>),
+    /// Bytes with a media type. It travels as a stream; a call that gets one waits until it is complete.
+    Blob(Box<Blob>),
+    /// A request of the fetch standard.
+    Request(Box<Request<C>>),
+    /// A response of the fetch standard.
+    Response(Box<Response<C>>),
     /// An array.
     Array(Vec<Self>),
     /// An object with own members, in order.
     Object(Vec<(String, Self)>),
     /// A stub, target or stream.
     Capability(C),
+}
+
+/// Bytes with a media type.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Blob {
+    /// The media type; empty for none.
+    pub media_type: String,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A request of the fetch standard.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request<C> {
+    /// The absolute URL.
+    pub url: String,
+    /// The method, in capitals.
+    pub method: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// A stream, or from some peers a text or bytes; [`Value::Null`] for none.
+    pub body: Value<C>,
+    /// What else the peer set (`redirect`, `cache`, `cf`, …): plain data.
+    pub init: Vec<(String, Value<C>)>,
+}
+
+/// A response of the fetch standard.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response<C> {
+    /// The status.
+    pub status: u16,
+    /// The reason phrase.
+    pub status_text: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// As a request's.
+    pub body: Value<C>,
+    /// What else the peer set: plain data.
+    pub init: Vec<(String, Value<C>)>,
 }
 
 /// An error in transit.
@@ -111,13 +156,26 @@ impl std::fmt::Display for PathKey {
     }
 }
 
-/// A path as error texts show it.
-pub(crate) fn show_path(path: &[PathKey]) -> String {
+/// Where a path of own members leads.
+#[derive(Debug)]
+pub enum Reached<'a, C> {
+    /// Plain data.
+    Value(&'a Value<C>),
+    /// A capability, with the rest of the path.
+    Capability(&'a C, &'a [PathKey]),
+    /// Nothing: an unknown name, or one that is refused.
+    Undefined,
+    /// A property of undefined was asked for, which is an error.
+    Nowhere(&'a PathKey),
+}
+
+/// A path as error texts show it: joined by dots.
+pub fn show_path(path: &[PathKey]) -> String {
     path.iter().map(ToString::to_string).collect::<Vec<_>>().join(".")
 }
 
 /// Members of `Object.prototype`: never followed in a path, never kept as a key.
-pub(crate) fn is_prototype_name(name: &str) -> bool {
+pub fn is_prototype_name(name: &str) -> bool {
     const NAMES: [&str; 12] = [
         "constructor",
         "__proto__",
@@ -154,6 +212,34 @@ impl<C> Value<C> {
             .map(|(_, value)| value)
     }
 
+    /// Follows a path of own members, up to the first capability.
+    pub fn walk<'a>(&'a self, path: &'a [PathKey]) -> Reached<'a, C> {
+        let mut value = self;
+        for (index, key) in path.iter().enumerate() {
+            let next = match (value, key) {
+                (Self::Capability(capability), _) => return Reached::Capability(capability, &path[index..]),
+                (Self::Undefined, key) => return Reached::Nowhere(key),
+                (Self::Object(members), PathKey::Name(name)) if !is_prototype_name(name) => members
+                    .iter()
+                    .find(|(member, _)| member == name)
+                    .map(|(_, value)| value),
+                // A number that is no index casts to one that is out of range or is told apart by its fraction.
+                (Self::Array(items), PathKey::Index(at)) if *at >= 0.0 && at.fract() == 0.0 => {
+                    items.get(*at as usize)
+                }
+                _ => None,
+            };
+            match next {
+                Some(next) => value = next,
+                None => return path.get(index + 1).map_or(Reached::Undefined, Reached::Nowhere),
+            }
+        }
+        match value {
+            Self::Capability(capability) => Reached::Capability(capability, &[]),
+            other => Reached::Value(other),
+        }
+    }
+
     /// The same value with every capability replaced. Stops at the first error.
     pub fn try_map<D, E>(self, map: &mut impl FnMut(C) -> Result<Value<D>, E>) -> Result<Value<D>, E> {
         Ok(match self {
@@ -167,6 +253,21 @@ impl<C> Value<C> {
             Self::Date(value) => Value::Date(value),
             Self::Url(value) => Value::Url(value),
             Self::Headers(value) => Value::Headers(value),
+            Self::Blob(blob) => Value::Blob(blob),
+            Self::Request(request) => Value::Request(Box::new(Request {
+                url: request.url,
+                method: request.method,
+                headers: request.headers,
+                body: request.body.try_map(map)?,
+                init: map_members(request.init, map)?,
+            })),
+            Self::Response(response) => Value::Response(Box::new(Response {
+                status: response.status,
+                status_text: response.status_text,
+                headers: response.headers,
+                body: response.body.try_map(map)?,
+                init: map_members(response.init, map)?,
+            })),
             Self::Array(items) => Value::Array(
                 items
                     .into_iter()
@@ -191,8 +292,29 @@ impl<C> Value<C> {
                 .props
                 .iter()
                 .for_each(|(_, value)| value.for_each_capability(visit)),
+            Self::Request(request) => request.body.for_each_capability(visit),
+            Self::Response(response) => response.body.for_each_capability(visit),
             _ => {}
         }
+    }
+
+    /// The number, of a number.
+    pub fn as_f64(&self) -> Option<f64> {
+        if let Self::Number(number) = self {
+            Some(*number)
+        } else {
+            None
+        }
+    }
+
+    /// An object of the given members.
+    pub fn object<N: Into<String>>(members: impl IntoIterator<Item = (N, Self)>) -> Self {
+        Self::Object(
+            members
+                .into_iter()
+                .map(|(name, value)| (name.into(), value))
+                .collect(),
+        )
     }
 
     /// An error value that carries what a thrown error does.
@@ -238,6 +360,48 @@ fn map_members<C, D, E>(
         .into_iter()
         .map(|(name, value)| Ok((name, value.try_map(map)?)))
         .collect()
+}
+
+impl<C> From<f64> for Value<C> {
+    fn from(number: f64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl<C> From<i32> for Value<C> {
+    fn from(number: i32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl<C> From<u32> for Value<C> {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl<C> From<bool> for Value<C> {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl<C> From<()> for Value<C> {
+    fn from((): ()) -> Self {
+        Self::Undefined
+    }
+}
+
+impl<C> From<Vec<u8>> for Value<C> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes, BytesKind::Uint8Array)
+    }
+}
+
+impl<C> From<Vec<Self>> for Value<C> {
+    fn from(items: Vec<Self>) -> Self {
+        Self::Array(items)
+    }
 }
 
 impl<C> From<&str> for Value<C> {

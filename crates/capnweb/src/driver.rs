@@ -1,248 +1,364 @@
-//! Drives one session: the only place that touches it, so that order is what the messages say.
+//! Drives one session: the only place that feeds it messages and delivers calls, so that order is what the messages say.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use capnweb_proto::{CallId, Capability as Wire, Event, ImportId, PathKey, PipeId, PipeItem, Session};
+use capnweb_proto::{CallId, Event, PlainError, ProtocolError, Subject};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot};
 
-use crate::stream::Next;
-use crate::stub::Rejection;
-use crate::{Call, CallError, Capability, Error, Limits, ReadableStream, StreamError, Stub, Target, Value};
+use crate::core::Core;
+use crate::promise::Settled;
+use crate::target::{Nothing, read};
+use crate::{Answer, Call, Capability, Error, Limits, SessionError, SessionOptions, Target, Value};
 
-/// What handles ask of the driver. The channel is not bounded, but what fills it is: handles come from the session's
-/// tables, which are.
-pub(crate) enum Command {
-    Call {
-        import: ImportId,
-        path: Vec<PathKey>,
-        args: Vec<Value>,
-        answer: oneshot::Sender<Result<Value, CallError>>,
-    },
-    Release(ImportId),
-    Read(PipeId, oneshot::Sender<Next>),
-    Cancel(PipeId),
+/// Messages and answers handled in a row before what they caused is sent.
+const BURST: u32 = 64;
+/// How long a peer has to take our last words.
+const PARTING: Duration = Duration::from_secs(2);
+/// The code both sides close a WebSocket with after an abort, and after disposing the main stub.
+const ABORTED: u16 = 3000;
+
+/// What arrived.
+pub(crate) enum Received {
+    /// A message.
+    Text(String),
+    /// Something that is no message.
+    Garbage,
+    /// The end, as the application is told of it.
+    Closed(String),
 }
 
-type WireValue = capnweb_proto::Value<Wire<Local>>;
-
-/// A target that compares by identity.
-#[derive(Clone)]
-pub(crate) struct Local(pub(crate) Arc<dyn Target>);
-
-impl std::fmt::Debug for Local {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Local")
-    }
+/// A transport of whole messages.
+pub(crate) trait Wire {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received>;
+    /// Whether another message may be fed. `false`: the connection is gone.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<bool>;
+    fn feed(&mut self, message: String) -> bool;
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool>;
+    /// Ends the connection; what was fed goes out before.
+    fn close(&mut self, code: u16, reason: &str) -> impl Future<Output = ()> + Send;
 }
 
-impl PartialEq for Local {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
+type Running = FuturesUnordered<BoxFuture<'static, (CallId, Result<Value, Error>)>>;
+
+enum Woke {
+    Message(Received),
+    Answer(CallId, Result<Value, Error>),
+    Command,
+    Broken,
+    /// What was fed does not go out.
+    Stalled,
 }
 
-/// Session, calls under way, and who waits for what.
-pub(crate) struct Driver {
-    session: Session<Local>,
-    running: FuturesUnordered<BoxFuture<'static, (CallId, Result<Value, Error>)>>,
-    calls: HashMap<ImportId, oneshot::Sender<Result<Value, CallError>>>,
-    readers: HashMap<PipeId, oneshot::Sender<Next>>,
-    commands: mpsc::UnboundedReceiver<Command>,
-    /// For the handles this driver makes. Weak, so that a client's driver sees when the last handle is gone.
-    handles: mpsc::WeakUnboundedSender<Command>,
+enum Delivery {
+    /// With the stubs and streams among its arguments, which the peer gets back when the method has finished.
+    Call(CallId, Arc<dyn Target>, Call, Vec<Capability>),
+    Get(CallId, Arc<dyn Target>, String),
 }
 
-impl Driver {
-    pub(crate) fn new(main: Arc<dyn Target>, limits: Limits) -> (Self, mpsc::UnboundedSender<Command>) {
-        let (sender, commands) = mpsc::unbounded_channel();
-        let driver = Self {
-            session: Session::new(Local(main), limits),
-            running: FuturesUnordered::new(),
-            calls: HashMap::new(),
-            readers: HashMap::new(),
-            commands,
-            handles: sender.downgrade(),
-        };
-        (driver, sender)
+/// Runs a session to its end.
+pub(crate) async fn drive(
+    core: Arc<Core>,
+    mut wire: impl Wire,
+    options: &SessionOptions,
+) -> Result<(), SessionError> {
+    let mut guard = FailOnDrop(Some(Arc::clone(&core)));
+    let (ended, error, close) = pump(&core, &mut wire, options).await;
+    guard.0 = None;
+    core.fail(error.disconnected());
+    if let Some(reason) = close {
+        let end = reason.floor_char_boundary(123);
+        // A peer that does not read may not hold this up.
+        let _ = tokio::time::timeout(PARTING, wire.close(ABORTED, &reason[..end])).await;
     }
+    ended
+}
 
-    pub(crate) fn remote_main(&self) -> ImportId {
-        self.session.remote_main()
-    }
+/// A driver that is dropped takes its session along.
+struct FailOnDrop(Option<Arc<Core>>);
 
-    pub(crate) fn is_ended(&self) -> bool {
-        self.session.is_ended()
-    }
-
-    /// Takes one message and delivers what it causes.
-    pub(crate) fn handle_message(&mut self, text: &str) -> Result<(), capnweb_proto::ProtocolError> {
-        let handled = self.session.handle_message(text);
-        self.deliver();
-        handled
-    }
-
-    /// The next message to send.
-    pub(crate) fn poll_message(&mut self) -> Option<String> {
-        self.session.poll_message()
-    }
-
-    /// Waits for the next thing the application does: an answer or a command. `false` when every handle is gone and no
-    /// call runs. Cancel safe.
-    pub(crate) async fn step(&mut self) -> bool {
-        tokio::select! {
-            Some((call, result)) = self.running.next() => {
-                let result = result.map(to_wire).map_err(to_wire);
-                self.session.answer(call, result);
-            }
-            command = self.commands.recv() => match command {
-                Some(command) => self.command(command),
-                None => return false,
-            },
+impl Drop for FailOnDrop {
+    fn drop(&mut self) {
+        if let Some(core) = self.0.take() {
+            core.fail(Error::new("Error", "RPC session was ended").disconnected());
         }
-        self.deliver();
+    }
+}
+
+/// How it ended, what those who wait are told, and why the connection is to be closed, if it is not.
+async fn pump(
+    core: &Arc<Core>,
+    wire: &mut impl Wire,
+    options: &SessionOptions,
+) -> (Result<(), SessionError>, Error, Option<String>) {
+    let mut running = Running::new();
+    let mut outgoing = VecDeque::new();
+    let mut unflushed = false;
+    let mut burst = 0;
+    let mut wake = Box::pin(core.wake.notified());
+    let mut stalled = None;
+    loop {
+        if let Some(error) = deliver(core, &mut running) {
+            let reason = error.message();
+            return (Ok(()), error, Some(reason));
+        }
+        if core.drive(|state| state.shut_down) {
+            let text = "RPC session was shut down by disposing the main stub";
+            return (Ok(()), Error::new("Error", text), Some(text.into()));
+        }
+        let woke = std::future::poll_fn(|cx| {
+            if burst < BURST {
+                // A peer that does not read is not read from either, beyond a bound.
+                let behind = outgoing.len() > 10_000
+                    || core.drive(|state| state.session.message_bytes()) > options.limits.max_queued_bytes;
+                if !behind && let Poll::Ready(received) = wire.poll_recv(cx) {
+                    burst += 1;
+                    return Poll::Ready(Woke::Message(received));
+                }
+                if let Poll::Ready(Some((call, result))) = running.poll_next_unpin(cx) {
+                    burst += 1;
+                    return Poll::Ready(Woke::Answer(call, result));
+                }
+                if wake.as_mut().poll(cx).is_ready() {
+                    wake.set(core.wake.notified());
+                    burst += 1;
+                    return Poll::Ready(Woke::Command);
+                }
+            }
+            // Nothing more is ready: feed all there is, flush once. A flush a message costs five times as much.
+            if outgoing.is_empty() {
+                core.drive(|state| outgoing.extend(std::iter::from_fn(|| state.session.poll_message())));
+            }
+            while !outgoing.is_empty() {
+                match wire.poll_ready(cx) {
+                    Poll::Ready(true) => {}
+                    Poll::Ready(false) => return Poll::Ready(Woke::Broken),
+                    Poll::Pending => break,
+                }
+                if let Some(message) = outgoing.pop_front()
+                    && !wire.feed(message)
+                {
+                    return Poll::Ready(Woke::Broken);
+                }
+                unflushed = true;
+            }
+            if unflushed {
+                match wire.poll_flush(cx) {
+                    Poll::Ready(true) => {
+                        unflushed = false;
+                        stalled = None;
+                    }
+                    Poll::Ready(false) => return Poll::Ready(Woke::Broken),
+                    Poll::Pending => {
+                        let deadline = stalled
+                            .get_or_insert_with(|| Box::pin(tokio::time::sleep(options.send_deadline)));
+                        if deadline.as_mut().poll(cx).is_ready() {
+                            return Poll::Ready(Woke::Stalled);
+                        }
+                    }
+                }
+            }
+            if std::mem::take(&mut burst) >= BURST {
+                return Poll::Ready(Woke::Command);
+            }
+            Poll::Pending
+        });
+        let received = match woke.await {
+            Woke::Command => continue,
+            Woke::Stalled => {
+                let error = SessionError::Stalled(options.send_deadline);
+                return (Err(error), Error::new("Error", "the peer does not read"), None);
+            }
+            Woke::Broken => return closed("1006 "),
+            Woke::Answer(call, result) => {
+                answer(core, call, result);
+                continue;
+            }
+            Woke::Message(received) => received,
+        };
+        let fault = match received {
+            Received::Text(text) => core.drive(|state| state.session.handle_message(&text)).err(),
+            // No message of this protocol is binary; an empty text is as wrong.
+            Received::Garbage => core.drive(|state| state.session.handle_message("")).err(),
+            Received::Closed(how) => return closed(&how),
+        };
+        if let Some(fault) = fault {
+            // Calls that came before it in the same message are not delivered any more.
+            for message in outgoing.drain(..) {
+                wire.feed(message);
+            }
+            for message in
+                core.drive(|state| std::iter::from_fn(|| state.session.poll_message()).collect::<Vec<_>>())
+            {
+                wire.feed(message);
+            }
+            let reason = filtered(options, &fault);
+            let error = Error::new(fault.class(), fault.to_string());
+            return (Err(fault.into()), error, Some(reason));
+        }
+    }
+}
+
+fn closed(how: &str) -> (Result<(), SessionError>, Error, Option<String>) {
+    let text = format!("Peer closed WebSocket: {how}");
+    (Ok(()), Error::new("Error", text), None)
+}
+
+/// The close reason, past the hook on errors that are sent: it leaves the process as they do.
+fn filtered(options: &SessionOptions, fault: &ProtocolError) -> String {
+    let error = PlainError::new(fault.class(), fault.to_string());
+    match options.on_send_error.as_ref().and_then(|hook| hook(&error)) {
+        Some(replacement) => replacement.message,
+        None => error.message,
+    }
+}
+
+/// Hands on everything the session has for the application, in order. `Some`: the peer ended the session.
+fn deliver(core: &Arc<Core>, running: &mut Running) -> Option<Error> {
+    let mut settled: Vec<Settled> = Vec::new();
+    loop {
+        let mut aborted = None;
+        let delivery = core.drive(|state| {
+            while let Some(event) = state.session.poll_event() {
+                match event {
+                    Event::Call {
+                        call,
+                        target,
+                        method,
+                        args,
+                    } => {
+                        let args: Vec<Value> = args.into_iter().map(|arg| core.to_local(arg)).collect();
+                        let mut held = Vec::new();
+                        for arg in &args {
+                            arg.for_each_capability(&mut |capability| held.push(capability.clone()));
+                        }
+                        let call_of = Call { method, args };
+                        return Some(Delivery::Call(call, target.into_target(), call_of, held));
+                    }
+                    Event::Get { call, target, name } => {
+                        return Some(Delivery::Get(call, target.into_target(), name));
+                    }
+                    Event::Settled { promise, result } => {
+                        let outcome = match result {
+                            Ok(value) => Ok(core.to_local(value)),
+                            Err(error) => Err(Error::thrown(core.to_local(error))),
+                        };
+                        let cell = state.cells.remove(&promise).and_then(|cell| cell.upgrade());
+                        // Without one, the value goes, and releases what is in it.
+                        settled.extend(cell.map(|cell| cell.set(outcome)));
+                    }
+                    Event::PipeReadable(pipe) => core.feed_reader(state, pipe),
+                    Event::WriterReady(id) => {
+                        if let Some(writer) = state.writers.get(&id).and_then(std::sync::Weak::upgrade) {
+                            writer.ready();
+                        }
+                    }
+                    Event::WriterFailed(id, error) => {
+                        if let Some(writer) = state.writers.get(&id).and_then(std::sync::Weak::upgrade) {
+                            writer.fail(Error::thrown(core.to_local(error)));
+                        }
+                    }
+                    Event::WriterClosed(id, result) => {
+                        if let Some(writer) = state.writers.get(&id).and_then(std::sync::Weak::upgrade) {
+                            match result {
+                                Ok(()) => writer.close_acknowledged(),
+                                Err(error) => writer.fail(Error::thrown(core.to_local(error))),
+                            }
+                        }
+                    }
+                    Event::Aborted(reason) => {
+                        aborted = Some(Error::thrown(core.to_local(reason)));
+                        return None;
+                    }
+                }
+            }
+            None
+        });
+        for settled in settled.drain(..) {
+            settled.tell();
+        }
+        let (call, reply, held) = match delivery {
+            Some(Delivery::Call(call, target, arguments, held)) => (call, target.call(arguments), held),
+            Some(Delivery::Get(call, target, name)) => (call, read(&target, &name), Vec::new()),
+            None => return aborted,
+        };
+        match reply {
+            Answer::Ready(result) => answer(core, call, result),
+            Answer::Later(future) => {
+                // Polled once here, so that what it does before it first waits is done in the order of the calls.
+                let mut future: BoxFuture<'static, _> = Box::pin(async move {
+                    let result = future.await;
+                    drop(held);
+                    (call, result)
+                });
+                match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready((call, result)) => answer(core, call, result),
+                    Poll::Pending => running.push(future),
+                }
+            }
+        }
+    }
+}
+
+fn answer(core: &Arc<Core>, call: CallId, result: Result<Value, Error>) {
+    core.put(|state, later| {
+        let result = match result {
+            Ok(value) => Ok(core.to_wire(state, value, later)),
+            Err(error) => Err(core.to_wire(state, error.into_value(), later)),
+        };
+        state.session.answer(call, result);
+    });
+    core.changed.notify_waiters();
+}
+
+/// Maps a value that is here already.
+pub(crate) async fn map_here(
+    value: Value,
+    captures: Vec<Value>,
+    instructions: &[String],
+) -> Result<Value, Error> {
+    let core = Core::new(Arc::new(Nothing), Limits::default(), None);
+    let promise = core.put(|state, later| {
+        let promise = state.session.new_promise();
+        let value = core.to_wire(state, value, later);
+        state.session.settle_promise(promise, Ok(value));
+        promise
+    });
+    let result = core.map(Subject::Promise(promise), &[], captures, instructions);
+    core.with(|state| state.session.drop_result(promise));
+    let options = SessionOptions::default();
+    tokio::select! {
+        biased;
+        result = result.into_future() => result,
+        _ = drive(Arc::clone(&core), Nowhere, &options) => {
+            Err(Error::new("Error", "RPC session was ended"))
+        }
+    }
+}
+
+/// A wire that carries nothing.
+struct Nowhere;
+
+impl Wire for Nowhere {
+    fn poll_recv(&mut self, _: &mut Context<'_>) -> Poll<Received> {
+        Poll::Pending
+    }
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<bool> {
+        Poll::Ready(true)
+    }
+
+    fn feed(&mut self, _: String) -> bool {
         true
     }
 
-    /// Ends the session: whoever waits is told why.
-    pub(crate) fn fail(&mut self, why: &str) {
-        for (_, answer) in self.calls.drain() {
-            let _ = answer.send(Err(CallError::Disconnected(why.to_owned())));
-        }
-        for (_, reader) in self.readers.drain() {
-            let _ = reader.send(Err(StreamError::Disconnected));
-        }
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<bool> {
+        Poll::Ready(true)
     }
 
-    fn command(&mut self, command: Command) {
-        match command {
-            Command::Call {
-                import,
-                path,
-                args,
-                answer,
-            } => {
-                let args: Vec<WireValue> = args.into_iter().map(to_wire).collect();
-                match self.session.call(import, &path, Some(&args)) {
-                    Ok(call) => {
-                        self.calls.insert(call, answer);
-                    }
-                    Err(error) => {
-                        let error = self.to_local(capnweb_proto::Value::Error(Box::new(error)));
-                        let _ = answer.send(Err(CallError::Rejected(Rejection(error))));
-                    }
-                }
-            }
-            Command::Release(import) => self.session.release(import),
-            Command::Read(pipe, answer) => {
-                self.readers.insert(pipe, answer);
-                self.feed_reader(pipe);
-            }
-            Command::Cancel(pipe) => {
-                self.session.cancel_pipe(
-                    pipe,
-                    "ReadableStream RPC stub was disposed without being consumed",
-                );
-            }
-        }
-    }
-
-    /// Hands on everything the session has for the application, in order.
-    fn deliver(&mut self) {
-        while let Some(event) = self.session.poll_event() {
-            match event {
-                Event::Call {
-                    call,
-                    target,
-                    path,
-                    args,
-                } => {
-                    // The call is entered here, before anything else is looked at; only its future runs on.
-                    let answer = match args {
-                        Some(args) => {
-                            let args = args.into_iter().map(|arg| self.to_local(arg)).collect();
-                            target.0.call(Call { path, args })
-                        }
-                        None => target.0.get(&path),
-                    };
-                    self.running.push(Box::pin(async move { (call, answer.await) }));
-                }
-                Event::Settled { import, result } => {
-                    let result = match result {
-                        Ok(value) => Ok(self.to_local(value)),
-                        Err(error) => Err(CallError::Rejected(Rejection(self.to_local(error)))),
-                    };
-                    if let Some(answer) = self.calls.remove(&import) {
-                        // A dropped caller drops the value, which releases what is in it.
-                        let _ = answer.send(result);
-                    }
-                }
-                Event::PipeReadable(pipe) => self.feed_reader(pipe),
-                Event::Aborted(reason) => {
-                    let reason = self.to_local(reason);
-                    for (_, answer) in self.calls.drain() {
-                        let _ = answer.send(Err(CallError::Rejected(Rejection(reason.clone()))));
-                    }
-                    self.fail("the peer aborted it");
-                }
-            }
-        }
-    }
-
-    fn feed_reader(&mut self, pipe: PipeId) {
-        if !self.readers.contains_key(&pipe) {
-            return;
-        }
-        let Some(item) = self.session.read_pipe(pipe) else {
-            return;
-        };
-        let next = match item {
-            PipeItem::Chunk(value) => Ok(Some(self.to_local(value))),
-            PipeItem::End => Ok(None),
-            PipeItem::Failed(value) => Err(StreamError::Aborted(Box::new(self.to_local(value)))),
-        };
-        if let Some(reader) = self.readers.remove(&pipe) {
-            let _ = reader.send(next);
-        }
-    }
-
-    /// Wraps ids into handles, which give them back when they are dropped.
-    fn to_local(&self, value: WireValue) -> Value {
-        let handles = self.handles.upgrade();
-        let local = value.try_map::<_, std::convert::Infallible>(&mut |capability| {
-            Ok(match (capability, &handles) {
-                (Wire::Target(target), _) => Value::Capability(Capability::Target(target.0)),
-                (Wire::Stub(id), Some(handles)) => {
-                    Value::Capability(Capability::Stub(Stub::new(id, handles.clone())))
-                }
-                (Wire::Readable(id), Some(handles)) => {
-                    Value::Capability(Capability::Readable(ReadableStream::new(id, handles.clone())))
-                }
-                // Nobody is left who could use or release it; the session is about to end.
-                (_, None) => Value::Undefined,
-            })
-        });
-        match local {
-            Ok(value) => value,
-            Err(never) => match never {},
-        }
-    }
-}
-
-/// Handles to ids. The session takes its own reference of a stub when it encodes one, so the handle may go.
-fn to_wire(value: Value) -> WireValue {
-    let wire = value.try_map::<_, std::convert::Infallible>(&mut |capability| {
-        Ok(capnweb_proto::Value::Capability(match capability {
-            Capability::Target(target) => Wire::Target(Local(target)),
-            Capability::Stub(stub) => Wire::Stub(stub.import()),
-            Capability::Readable(stream) => Wire::Readable(stream.pipe()),
-        }))
-    });
-    match wire {
-        Ok(value) => value,
-        Err(never) => match never {},
-    }
+    async fn close(&mut self, _: u16, _: &str) {}
 }

@@ -1,45 +1,65 @@
 //! Cap'n Web RPC over tokio.
 //!
-//! A [`Target`] answers calls; [`serve_upgraded`] gives one to the peer at the far end of an upgraded connection; a
-//! [`Stub`] calls the peer's. Values are [`Value`]s; stubs, targets and streams travel inside them as [`Capability`].
+//! A [`Target`] answers calls; a [`Stub`] makes them; a [`Promise`] is a result that may not be there yet, and can be
+//! called and passed on all the same. Values are [`Value`]s; stubs, promises and streams travel inside them.
 //!
 //! ```
 //! use std::sync::Arc;
-//! use capnweb::{Call, Error, SessionOptions, Target, Value, connect_upgraded, serve_upgraded};
+//! use capnweb::{Answer, Call, Error, SessionOptions, Stub, Target, Value, connect_upgraded, serve_upgraded};
 //!
 //! struct Greeter;
+//!
 //! impl Target for Greeter {
-//!     fn call(&self, call: Call) -> capnweb::CallFuture {
-//!         Box::pin(async move {
-//!             match (call.method(), call.args.first().and_then(Value::as_str)) {
-//!                 (Some("greet"), Some(name)) => Ok(format!("Hello, {name}!").into()),
-//!                 _ => Err(call.not_a_function()),
-//!             }
-//!         })
+//!     fn call(&self, mut call: Call) -> Answer {
+//!         match (call.method.as_str(), call.take(0)) {
+//!             ("greet", Value::String(name)) => Value::from(format!("Hello, {name}!")).into(),
+//!             _ => Answer::error(call.not_a_function()),
+//!         }
 //!     }
 //! }
 //!
-//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Error> {
 //! let (near, far) = tokio::io::duplex(1024);
 //! tokio::spawn(serve_upgraded(far, Arc::new(Greeter), SessionOptions::default()));
+//!
 //! let greeter = connect_upgraded(near, SessionOptions::default()).await;
-//! let greeting = greeter.call("greet", vec!["Ada".into()]).await.unwrap();
+//! let greeting = greeter.call("greet", ["Ada".into()]).await?;
 //! assert_eq!(greeting.as_str(), Some("Hello, Ada!"));
-//! assert!(greeter.call("part", vec![]).await.is_err());
-//! # });
+//! assert!(greeter.call("part", []).await.is_err());
+//! # Ok(())
+//! # }
 //! ```
 //!
-//! Not here: the HTTP upgrade itself. Whoever owns the listener makes it and hands over the byte stream. The protocol's
-//! logic is in [`capnweb_proto`].
+//! The pages of the [`guide`] explain one concept each. The HTTP upgrade of a server is not here: whoever owns the
+//! listener makes it and hands over the byte stream. The protocol's logic, without any I/O, is in [`capnweb_proto`].
 
+pub mod guide;
+
+mod core;
 mod driver;
+mod map;
+mod pair;
+mod promise;
+mod session;
 mod stream;
 mod stub;
 mod target;
+mod value;
 mod websocket;
 
-pub use capnweb_proto::{BytesKind, ErrorValue, Limits, PathKey};
-pub use stream::{ReadableStream, StreamError};
-pub use stub::{CallError, Rejection, Stub};
-pub use target::{Call, CallFuture, Capability, Error, Target, Value};
-pub use websocket::{SessionError, SessionOptions, connect_upgraded, serve_upgraded};
+pub use self::core::Registration;
+pub use capnweb_proto::{
+    Blob, BytesKind, ErrorValue, Limits, PathKey, PlainError, ProtocolError, Request, Response, Stats,
+    normal_headers,
+};
+pub use pair::pair;
+pub use promise::{Promise, Wait};
+pub use session::{OnSendError, Session, SessionError, SessionOptions};
+pub use stream::{ReadableStream, Sink, WritableStream};
+pub use stub::Stub;
+pub use target::{Answer, Call, Target};
+pub use value::{Capability, Error, Value};
+pub use websocket::{
+    ConnectError, connect, connect_upgraded, connect_upgraded_with, serve_upgraded, serve_upgraded_with,
+};

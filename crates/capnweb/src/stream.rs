@@ -1,82 +1,114 @@
-//! Streams that the peer sends.
+//! Streams, both ways.
 
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use capnweb_proto::PipeId;
-use tokio::sync::{mpsc, oneshot};
+use capnweb_proto::{ImportId, PipeId};
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
+use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::Value;
-use crate::driver::Command;
-
-/// Why a stream broke off.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StreamError {
-    /// The writer ended it with this value.
-    #[error("the stream was aborted by its writer")]
-    Aborted(Box<Value>),
-    /// The session ended.
-    #[error("the RPC session ended in the middle of a stream")]
-    Disconnected,
-    /// It holds more than the reader wants.
-    #[error("the stream is longer than {limit} bytes")]
-    TooLong {
-        /// The reader's bound, in bytes.
-        limit: usize,
-    },
-    /// A chunk is neither bytes nor text.
-    #[error("the stream has a chunk that is neither bytes nor text")]
-    NotBytes,
-}
-
-/// The readable end of a stream the peer sends. Reading is what lets the peer send more; dropping the last clone
-/// cancels it.
-#[derive(Clone)]
-pub struct ReadableStream(Arc<Inner>);
-
-struct Inner {
-    pipe: PipeId,
-    commands: mpsc::UnboundedSender<Command>,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let _ = self.commands.send(Command::Cancel(self.pipe));
-    }
-}
+use crate::core::{Core, Dropped, Local};
+use crate::{Answer, Call, Error, Target, Value};
 
 /// One answer to a read.
-pub(crate) type Next = Result<Option<Value>, StreamError>;
+pub(crate) type Next = Result<Option<Value>, Error>;
+
+/// A stream to read from: one the peer sends, or one of ours to be sent.
+///
+/// Reading is what lets the sender send more. Dropping the last clone cancels the stream. Clones share it: each chunk goes
+/// to one of them.
+#[derive(Clone)]
+pub struct ReadableStream(Arc<Source>);
+
+enum Source {
+    Remote(Arc<Core>, PipeId),
+    Local(tokio::sync::Mutex<BoxStream<'static, Result<Value, Error>>>),
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Self::Remote(core, pipe) = self {
+            core.give_back(Dropped::Pipe(*pipe));
+        }
+    }
+}
+
+impl std::fmt::Debug for ReadableStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ReadableStream")
+    }
+}
 
 impl ReadableStream {
-    pub(crate) fn new(pipe: PipeId, commands: mpsc::UnboundedSender<Command>) -> Self {
-        Self(Arc::new(Inner { pipe, commands }))
+    pub(crate) fn remote(core: Arc<Core>, pipe: PipeId) -> Self {
+        Self(Arc::new(Source::Remote(core, pipe)))
     }
 
-    pub(crate) fn pipe(&self) -> PipeId {
-        self.0.pipe
+    /// A stream of ours, to be put into arguments or results. It is polled as fast as the peer reads; an error ends it at
+    /// the peer, and a peer that cancels drops it.
+    pub fn new(stream: impl Stream<Item = Result<Value, Error>> + Send + 'static) -> Self {
+        Self(Arc::new(Source::Local(tokio::sync::Mutex::new(stream.boxed()))))
+    }
+
+    pub(crate) fn pipe_of(&self, core: &Arc<Core>) -> Option<PipeId> {
+        match &*self.0 {
+            Source::Remote(own, pipe) if Arc::ptr_eq(own, core) => Some(*pipe),
+            _ => None,
+        }
     }
 
     /// The next chunk, `None` at the end. Not cancel safe: a chunk that arrives for a dropped future is lost.
-    pub async fn next(&self) -> Result<Option<Value>, StreamError> {
+    pub async fn next(&self) -> Result<Option<Value>, Error> {
+        let (core, pipe) = match &*self.0 {
+            Source::Local(stream) => return stream.lock().await.next().await.transpose(),
+            Source::Remote(core, pipe) => (core, *pipe),
+        };
         let (answer, next) = oneshot::channel();
-        self.0
-            .commands
-            .send(Command::Read(self.0.pipe, answer))
-            .map_err(|_| StreamError::Disconnected)?;
-        next.await.unwrap_or(Err(StreamError::Disconnected))
+        let broken = core.with(|state| {
+            if let Some(error) = &state.broken {
+                return Some(error.clone());
+            }
+            state.readers.insert(pipe, answer);
+            core.feed_reader(state, pipe);
+            None
+        });
+        match broken {
+            Some(error) => Err(error),
+            None => next
+                .await
+                .unwrap_or_else(|_| Err(Error::new("Error", "another reader took the stream over"))),
+        }
     }
 
-    /// All bytes (texts as UTF-8), refusing more than `limit`.
-    pub async fn collect(&self, limit: usize) -> Result<Vec<u8>, StreamError> {
+    /// The chunks as a [`Stream`], which ends after the first error.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Value, Error>> + Send + 'static {
+        futures_util::stream::unfold(Some(self), async |stream| {
+            let stream = stream?;
+            match stream.next().await {
+                Ok(Some(value)) => Some((Ok(value), Some(stream))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+    }
+
+    /// All bytes (texts as UTF-8), refusing more than `limit` with a `RangeError`.
+    pub async fn collect(&self, limit: usize) -> Result<Vec<u8>, Error> {
         let mut all = Vec::new();
         while let Some(chunk) = self.next().await? {
             let bytes = match &chunk {
                 Value::Bytes(bytes, _) => bytes.as_slice(),
                 Value::String(text) => text.as_bytes(),
-                _ => return Err(StreamError::NotBytes),
+                _ => {
+                    let text = "the stream has a chunk that is neither bytes nor text";
+                    return Err(Error::new("TypeError", text));
+                }
             };
             if all.len() + bytes.len() > limit {
-                return Err(StreamError::TooLong { limit });
+                let text = format!("the stream is longer than {limit} bytes");
+                return Err(Error::new("RangeError", text));
             }
             all.extend_from_slice(bytes);
         }
@@ -84,8 +116,318 @@ impl ReadableStream {
     }
 }
 
-impl std::fmt::Debug for ReadableStream {
+/// The sending end of a stream: what the session knows of it.
+pub(crate) struct Writer {
+    core: Arc<Core>,
+    id: ImportId,
+    ended: Mutex<Ended>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Ended {
+    failed: Option<Error>,
+    closed: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(core: Arc<Core>, id: ImportId) -> Self {
+        Self {
+            core,
+            id,
+            ended: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    fn ended(&self) -> std::sync::MutexGuard<'_, Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn fail(&self, error: Error) {
+        self.ended().failed.get_or_insert(error);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn close_acknowledged(&self) {
+        self.ended().closed = true;
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn ready(&self) {
+        self.changed.notify_waiters();
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.ended().failed.clone().map_or(Ok(()), Err)
+    }
+
+    async fn write(&self, chunk: Value) -> Result<(), Error> {
+        self.check()?;
+        self.core
+            .put(|state, later| {
+                let chunk = self.core.to_wire(state, chunk, later);
+                state.session.write(self.id, chunk)
+            })
+            .map_err(|error| Error::thrown(self.core.to_local(error)))?;
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            self.check()?;
+            if self.core.with(|state| state.session.has_room(self.id)) {
+                return Ok(());
+            }
+            changed.await;
+        }
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.check()?;
+        self.core.with(|state| state.session.close_writer(self.id));
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            self.check()?;
+            if self.ended().closed {
+                return Ok(());
+            }
+            changed.await;
+        }
+    }
+
+    fn abort(&self, reason: Error) {
+        self.core.put(|state, later| {
+            let reason = self.core.to_wire(state, reason.into_value(), later);
+            state.session.abort_writer(self.id, reason);
+        });
+    }
+}
+
+/// Sends a stream of ours until either side ends it.
+pub(crate) async fn pump(stream: ReadableStream, writer: Arc<Writer>) {
+    loop {
+        let failed = {
+            let mut changed = pin!(writer.changed.notified());
+            changed.as_mut().enable();
+            // A reader that cancels is heard of while the source has nothing.
+            if writer.check().is_err() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                next = stream.next() => match next {
+                    Ok(Some(chunk)) => writer.write(chunk).await.is_err(),
+                    Ok(None) => {
+                        let _ = writer.close().await;
+                        return;
+                    }
+                    Err(error) => {
+                        writer.abort(error);
+                        return;
+                    }
+                },
+                () = changed => false,
+            }
+        };
+        if failed {
+            return;
+        }
+    }
+}
+
+/// A stream to write to: the peer's, or one of ours that the peer will write to.
+#[derive(Clone)]
+pub struct WritableStream(Drain);
+
+#[derive(Clone)]
+enum Drain {
+    Remote(Arc<Remote>),
+    Local(Local),
+}
+
+struct Remote(Arc<Core>, ImportId);
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.0.give_back(Dropped::Import(self.1));
+    }
+}
+
+impl std::fmt::Debug for WritableStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ReadableStream")
+        f.write_str("WritableStream")
+    }
+}
+
+/// What takes the chunks of a [`WritableStream`] of ours, one after the other.
+pub trait Sink: Send + 'static {
+    /// Takes one chunk. The peer's acknowledgement waits for it, so a slow sink slows its peer. After an error nothing more
+    /// is written.
+    fn write(&mut self, chunk: Value) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// The stream is complete.
+    fn close(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// The stream broke off, or its writer went away without a word.
+    fn abort(&mut self, reason: Error) {
+        let _ = reason;
+    }
+}
+
+impl WritableStream {
+    /// A stream of ours, to be put into arguments or results.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime: the sink lives in a task of its own.
+    pub fn new(sink: impl Sink) -> Self {
+        let (operations, queue) = mpsc::unbounded_channel();
+        tokio::spawn(run_sink(sink, queue));
+        Self(Drain::Local(Local::new(Arc::new(SinkTarget(operations)))))
+    }
+
+    pub(crate) fn remote(core: Arc<Core>, id: ImportId) -> Self {
+        Self(Drain::Remote(Arc::new(Remote(core, id))))
+    }
+
+    pub(crate) fn home(target: Arc<dyn Target>) -> Self {
+        Self(Drain::Local(Local::new(target)))
+    }
+
+    pub(crate) fn import_of(&self, core: &Arc<Core>) -> Option<ImportId> {
+        match &self.0 {
+            Drain::Remote(remote) if Arc::ptr_eq(&remote.0, core) => Some(remote.1),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn into_target(self) -> Arc<dyn Target> {
+        match self.0 {
+            Drain::Local(target) => target.into_target(),
+            Drain::Remote(_) => Arc::new(Elsewhere(self)),
+        }
+    }
+
+    /// Writes one chunk and waits for room for the next. Not cancel safe: the chunk may be on its way.
+    pub async fn write(&self, chunk: Value) -> Result<(), Error> {
+        match &self.0 {
+            Drain::Remote(remote) => remote.0.writer(remote.1).write(chunk).await,
+            Drain::Local(target) => call(target, "write", Some(chunk)).await,
+        }
+    }
+
+    /// Ends the stream and waits until everything has been taken.
+    pub async fn close(&self) -> Result<(), Error> {
+        match &self.0 {
+            Drain::Remote(remote) => remote.0.writer(remote.1).close().await,
+            Drain::Local(target) => call(target, "close", None).await,
+        }
+    }
+
+    /// Breaks the stream off.
+    pub async fn abort(&self, reason: Error) {
+        match &self.0 {
+            Drain::Remote(remote) => remote.0.writer(remote.1).abort(reason),
+            Drain::Local(target) => {
+                let _ = call(target, "abort", Some(reason.into_value())).await;
+            }
+        }
+    }
+}
+
+async fn call(target: &Local, method: &str, argument: Option<Value>) -> Result<(), Error> {
+    let call = Call {
+        method: method.to_owned(),
+        args: argument.into_iter().collect(),
+    };
+    let answer = target.clone().into_target().call(call);
+    match answer {
+        Answer::Ready(result) => result.map(drop),
+        Answer::Later(future) => future.await.map(drop),
+    }
+}
+
+/// A writable of another session, exported to this one.
+struct Elsewhere(WritableStream);
+
+impl Target for Elsewhere {
+    fn call(&self, mut call: Call) -> Answer {
+        let (stream, argument) = (self.0.clone(), call.take(0));
+        Answer::later(async move {
+            match call.method.as_str() {
+                "write" => stream.write(argument).await?,
+                "close" => stream.close().await?,
+                _ => stream.abort(Error::thrown(argument)).await,
+            }
+            Ok(Value::Undefined)
+        })
+    }
+}
+
+enum Operation {
+    Write(Value),
+    Close,
+    Abort(Value),
+}
+
+struct SinkTarget(mpsc::UnboundedSender<(Operation, oneshot::Sender<Result<(), Error>>)>);
+
+impl Target for SinkTarget {
+    fn call(&self, mut call: Call) -> Answer {
+        let argument = call.take(0);
+        let operation = match call.method.as_str() {
+            "write" => Operation::Write(argument),
+            "close" => Operation::Close,
+            "abort" => Operation::Abort(argument),
+            other => {
+                return Answer::error(Error::new(
+                    "TypeError",
+                    format!("Unknown WritableStream method: {other}"),
+                ));
+            }
+        };
+        let (answer, done) = oneshot::channel();
+        // The queue is the peer's window: it sends no more than that ahead of the acknowledgements.
+        if self.0.send((operation, answer)).is_err() {
+            return Answer::error(Error::new("TypeError", "This WritableStream has been closed."));
+        }
+        Answer::later(async move {
+            let done = done.await;
+            done.unwrap_or_else(|_| Err(Error::new("TypeError", "This WritableStream has been closed.")))
+                .map(|()| Value::Undefined)
+        })
+    }
+}
+
+async fn run_sink(
+    mut sink: impl Sink,
+    mut queue: mpsc::UnboundedReceiver<(Operation, oneshot::Sender<Result<(), Error>>)>,
+) {
+    let mut failed: Option<Error> = None;
+    while let Some((operation, answer)) = queue.recv().await {
+        if let Some(error) = &failed {
+            let _ = answer.send(Err(error.clone()));
+            continue;
+        }
+        let result = match operation {
+            Operation::Write(chunk) => sink.write(chunk).await,
+            Operation::Close => {
+                let closed = sink.close().await;
+                let _ = answer.send(closed);
+                return;
+            }
+            Operation::Abort(reason) => {
+                sink.abort(Error::thrown(reason));
+                let _ = answer.send(Ok(()));
+                return;
+            }
+        };
+        failed = result.clone().err();
+        let _ = answer.send(result);
+    }
+    if failed.is_none() {
+        let text = "WritableStream RPC stub was disposed without calling close()";
+        sink.abort(Error::new("Error", text));
     }
 }

@@ -1,86 +1,143 @@
-//! Local objects that answer calls, and the values they speak in.
+//! Objects of ours that the peer may call.
 
 use std::sync::Arc;
 
-use capnweb_proto::{ErrorValue, PathKey};
 use futures_util::future::BoxFuture;
 
-use crate::{ReadableStream, Stub};
+use crate::{Error, Stub, Value};
 
-/// A value with capabilities of this crate.
-pub type Value = capnweb_proto::Value<Capability>;
-
-/// What a call throws. Any value may be thrown; honest peers throw errors.
-pub type Error = Value;
-
-/// The answer of a call.
-pub type CallFuture = BoxFuture<'static, Result<Value, Error>>;
-
-/// A stub, target or stream inside a value.
-#[derive(Clone)]
-pub enum Capability {
-    /// An object here: the peer gets a stub of it.
-    Target(Arc<dyn Target>),
-    /// An object of the peer's.
-    Stub(Stub),
-    /// A stream the peer sends. The first clone to read takes it.
-    Readable(ReadableStream),
+/// The answer to a call: there, or on its way.
+pub enum Answer {
+    /// Known at once.
+    Ready(Result<Value, Error>),
+    /// Known later. Dropped when the session ends.
+    Later(BoxFuture<'static, Result<Value, Error>>),
 }
 
-impl std::fmt::Debug for Capability {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Target(_) => "Target",
-            Self::Stub(_) => "Stub",
-            Self::Readable(_) => "ReadableStream",
-        })
+impl Answer {
+    /// An answer that needs time.
+    pub fn later(future: impl Future<Output = Result<Value, Error>> + Send + 'static) -> Self {
+        Self::Later(Box::pin(future))
+    }
+
+    /// An error, at once.
+    pub fn error(error: impl Into<Error>) -> Self {
+        Self::Ready(Err(error.into()))
+    }
+}
+
+impl From<Value> for Answer {
+    fn from(value: Value) -> Self {
+        Self::Ready(Ok(value))
+    }
+}
+
+impl From<Result<Value, Error>> for Answer {
+    fn from(result: Result<Value, Error>) -> Self {
+        Self::Ready(result)
+    }
+}
+
+impl From<Error> for Answer {
+    fn from(error: Error) -> Self {
+        Self::Ready(Err(error))
     }
 }
 
 /// One call.
 #[derive(Debug)]
 pub struct Call {
-    /// Names from the target to the method.
-    pub path: Vec<PathKey>,
-    /// The arguments. What is not kept is given back to the peer when they are dropped.
+    /// The method; empty when the target itself is called as a function.
+    pub method: String,
+    /// The arguments. Stubs in them go back to the peer when they are dropped: to keep one, clone it.
     pub args: Vec<Value>,
 }
 
 impl Call {
-    /// The method, when the path is one name.
-    pub fn method(&self) -> Option<&str> {
-        match self.path.as_slice() {
-            [PathKey::Name(name)] => Some(name),
-            _ => None,
-        }
+    /// Takes an argument out; `undefined` where there is none.
+    pub fn take(&mut self, index: usize) -> Value {
+        self.args
+            .get_mut(index)
+            .map_or(Value::Undefined, |arg| std::mem::replace(arg, Value::Undefined))
     }
 
     /// What to throw for a method that does not exist.
     pub fn not_a_function(&self) -> Error {
-        let path = self
-            .path
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(".");
-        Error::Error(Box::new(ErrorValue::new(
-            "TypeError",
-            format!("'{path}' is not a function."),
-        )))
+        Error::new("TypeError", format!("'{}' is not a function.", self.method))
     }
 }
 
 /// An object the peer may call.
 ///
-/// [`call`](Self::call) is entered in the order of the peer's calls, before the next message is looked at; the futures
-/// run side by side. They are dropped when the session ends.
+/// [`call`](Self::call) and [`get`](Self::get) are entered in the order of the peer's calls, before the next message is
+/// looked at; answers that come [later](Answer::Later) run side by side. When the last reference to a target goes, it is
+/// dropped: [`Drop`] is what a disposer is in JavaScript.
 pub trait Target: Send + Sync + 'static {
     /// Starts one call.
-    fn call(&self, call: Call) -> CallFuture;
+    fn call(&self, call: Call) -> Answer;
 
     /// Answers the read of a property. Unknown names are `undefined`, not an error.
-    fn get(&self, path: &[PathKey]) -> CallFuture {
-        let _ = path;
-        Box::pin(std::future::ready(Ok(Value::Undefined)))
+    fn get(&self, name: &str) -> Answer {
+        let _ = name;
+        Answer::Ready(Ok(Value::Undefined))
+    }
+
+    /// Names of methods that may be read like properties: the peer gets a function bound to this target.
+    fn methods(&self) -> &[&str] {
+        &[]
+    }
+}
+
+/// A function as a target.
+pub(crate) struct Function<F>(pub(crate) F);
+
+impl<F: Fn(Vec<Value>) -> Answer + Send + Sync + 'static> Target for Function<F> {
+    fn call(&self, call: Call) -> Answer {
+        if call.method.is_empty() {
+            (self.0)(call.args)
+        } else {
+            Answer::error(call.not_a_function())
+        }
+    }
+}
+
+/// A method of a target as a function.
+struct Bound {
+    target: Arc<dyn Target>,
+    method: String,
+}
+
+impl Target for Bound {
+    fn call(&self, call: Call) -> Answer {
+        if call.method.is_empty() {
+            self.target.call(Call {
+                method: self.method.clone(),
+                args: call.args,
+            })
+        } else {
+            Answer::error(call.not_a_function())
+        }
+    }
+}
+
+/// Reads a property: a method becomes a function.
+pub(crate) fn read(target: &Arc<dyn Target>, name: &str) -> Answer {
+    if target.methods().contains(&name) {
+        let bound = Bound {
+            target: Arc::clone(target),
+            method: name.to_owned(),
+        };
+        Answer::Ready(Ok(Stub::new(bound).into()))
+    } else {
+        target.get(name)
+    }
+}
+
+/// The main object of a side that offers nothing.
+pub(crate) struct Nothing;
+
+impl Target for Nothing {
+    fn call(&self, call: Call) -> Answer {
+        Answer::error(call.not_a_function())
     }
 }

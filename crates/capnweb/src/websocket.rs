@@ -1,52 +1,20 @@
-//! Sessions over a WebSocket that is already upgraded.
+//! Sessions over a WebSocket.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll};
 
-use capnweb_proto::ProtocolError;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{Sink, SinkExt, Stream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
-use crate::driver::Driver;
-use crate::{Call, CallFuture, Limits, Stub, Target};
+use crate::driver::{Received, Wire, drive};
+use crate::{Session, SessionError, SessionOptions, Stub, Target};
 
-/// The code both sides close with after an abort, and after disposing the main stub.
-const ABORTED: u16 = 3000;
-
-/// What a session may be told.
-#[derive(Debug, Clone)]
-pub struct SessionOptions {
-    /// Bounds on what the peer may do.
-    pub limits: Limits,
-    /// How long the peer may take to read what is sent to it, before the session is given up.
-    pub send_deadline: Duration,
-}
-
-impl Default for SessionOptions {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            send_deadline: Duration::from_secs(60),
-        }
-    }
-}
-
-/// Why a session ended other than by either side leaving.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The peer broke the protocol or a limit; it was told so.
-    #[error("the peer broke the protocol")]
-    Protocol(#[from] ProtocolError),
-    /// The peer does not read.
-    #[error("the peer did not read what was sent for {} s", .0.as_secs_f32())]
-    Stalled(Duration),
-}
-
-/// Serves `main` to the peer until either side leaves. A peer that vanishes is normal: clients in workerd drop their
-/// sockets without a close frame.
+/// Serves a main object to the peer at the far end of an upgraded connection, until either side leaves. A peer that
+/// vanishes is normal: clients in workerd drop their sockets without a close frame.
 ///
 /// Dropping the future ends the session and every call that runs in it.
 pub async fn serve_upgraded<S>(
@@ -55,35 +23,118 @@ pub async fn serve_upgraded<S>(
     options: SessionOptions,
 ) -> Result<(), SessionError>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    let (driver, handles) = Driver::new(main, options.limits);
-    let socket = socket(io, Role::Server, &options).await;
-    let ended = run(socket, driver, &options).await;
-    // Until now, so that the driver does not take a server without clients' stubs for one nobody needs.
-    drop(handles);
-    ended
+    serve_upgraded_with(io, options, |_| main).await
 }
 
-/// Connects to the peer's main object over `io`. The session lives in a task of its own until the last stub is gone.
+/// As [`serve_upgraded`], for a main object that needs the session: to know its size, to end it, or to call the peer's
+/// main object.
+pub async fn serve_upgraded_with<S>(
+    io: S,
+    options: SessionOptions,
+    main: impl FnOnce(&Session) -> Arc<dyn Target>,
+) -> Result<(), SessionError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let core = options.core_with(main);
+    drive(core, socket(io, Role::Server, &options).await, &options).await
+}
+
+/// Connects to the peer's main object over an upgraded connection, offering nothing. The session lives in a task of its
+/// own until the main stub is dropped.
 pub async fn connect_upgraded<S>(io: S, options: SessionOptions) -> Stub
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (driver, handles) = Driver::new(Arc::new(Nothing), options.limits);
-    let main = Stub::new(driver.remote_main(), handles);
-    let socket = socket(io, Role::Client, &options).await;
-    tokio::spawn(async move { run(socket, driver, &options).await });
-    main
+    connect_upgraded_with(io, Arc::new(crate::target::Nothing), options).await
 }
 
-/// The main object of a client that offers nothing.
-struct Nothing;
+/// As [`connect_upgraded`], offering a main object of our own.
+pub async fn connect_upgraded_with<S>(io: S, main: Arc<dyn Target>, options: SessionOptions) -> Stub
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let core = options.core(main);
+    let stub = Stub::owner(Arc::clone(&core), core.with(|state| state.session.remote_main()));
+    let socket = socket(io, Role::Client, &options).await;
+    tokio::spawn(async move { drive(core, socket, &options).await });
+    stub
+}
 
-impl Target for Nothing {
-    fn call(&self, call: Call) -> CallFuture {
-        Box::pin(std::future::ready(Err(call.not_a_function())))
+/// Connects to a `ws:` URL, with headers of your own on the handshake: what `new WebSocket(url)` cannot do.
+///
+/// For `wss:` or a connection made elsewhere, upgrade it yourself and use [`connect_upgraded_with`].
+pub async fn connect(
+    url: &str,
+    headers: &[(&str, &str)],
+    main: Arc<dyn Target>,
+    options: SessionOptions,
+) -> Result<Stub, ConnectError> {
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+    use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
+    let mut request = url.into_client_request().map_err(ConnectError::Request)?;
+    for (name, value) in headers {
+        let name = HeaderName::try_from(*name).map_err(|_| ConnectError::Header)?;
+        let mut value = HeaderValue::try_from(*value).map_err(|_| ConnectError::Header)?;
+        // Headers are how credentials travel.
+        value.set_sensitive(true);
+        request.headers_mut().append(name, value);
     }
+    let uri: &Uri = request.uri();
+    if uri.scheme_str() != Some("ws") {
+        return Err(ConnectError::Scheme);
+    }
+    let host = uri.host().ok_or(ConnectError::Scheme)?.trim_matches(['[', ']']);
+    let stream = tokio::time::timeout(
+        options.send_deadline,
+        tokio::net::TcpStream::connect((host, uri.port_u16().unwrap_or(80))),
+    )
+    .await
+    .map_err(|_| ConnectError::TimedOut)?
+    .map_err(ConnectError::Connect)?;
+    // Small messages must not wait for a full segment; a socket that refuses still works.
+    let _ = stream.set_nodelay(true);
+    let handshake = tokio_tungstenite::client_async_with_config(request, stream, Some(config(&options)));
+    let (socket, _) = tokio::time::timeout(options.send_deadline, handshake)
+        .await
+        .map_err(|_| ConnectError::TimedOut)?
+        .map_err(ConnectError::Request)?;
+    let core = options.core(main);
+    let stub = Stub::owner(Arc::clone(&core), core.with(|state| state.session.remote_main()));
+    tokio::spawn(async move { drive(core, socket, &options).await });
+    Ok(stub)
+}
+
+/// No session could be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Not a `ws:` URL with a host.
+    #[error("not a ws: URL with a host")]
+    Scheme,
+    /// A header that cannot be sent. It is not shown: it may be a credential.
+    #[error("a header has characters that cannot be sent")]
+    Header,
+    /// Nobody listens there.
+    #[error("connect to the server")]
+    Connect(#[source] std::io::Error),
+    /// Nothing within the deadline.
+    #[error("the server did not answer in time")]
+    TimedOut,
+    /// The URL is none, or the server refused the upgrade.
+    #[error("upgrade to a WebSocket")]
+    Request(#[source] tokio_tungstenite::tungstenite::Error),
+}
+
+fn config(options: &SessionOptions) -> WebSocketConfig {
+    // UTF-8 takes at most three bytes a UTF-16 unit.
+    let bytes = options.limits.max_message_size.saturating_mul(3);
+    WebSocketConfig::default()
+        .max_message_size(Some(bytes))
+        .max_frame_size(Some(bytes))
+        // Idle sessions are many: this is what each holds.
+        .read_buffer_size(4 * 1024)
 }
 
 async fn socket<S: AsyncRead + AsyncWrite + Unpin>(
@@ -91,90 +142,53 @@ async fn socket<S: AsyncRead + AsyncWrite + Unpin>(
     role: Role,
     options: &SessionOptions,
 ) -> WebSocketStream<S> {
-    // UTF-8 takes at most three bytes a UTF-16 unit.
-    let bytes = options.limits.max_message_size.saturating_mul(3);
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(bytes))
-        .max_frame_size(Some(bytes));
-    WebSocketStream::from_raw_socket(io, role, Some(config)).await
+    WebSocketStream::from_raw_socket(io, role, Some(config(options))).await
 }
 
-async fn run<S: AsyncRead + AsyncWrite + Unpin>(
-    mut socket: WebSocketStream<S>,
-    mut driver: Driver,
-    options: &SessionOptions,
-) -> Result<(), SessionError> {
-    let (ended, why) = pump(&mut socket, &mut driver, options).await;
-    driver.fail(&why);
-    if ended.is_err() || driver.is_ended() {
-        // The abort message is out by now; a close may not hang on a peer that does not read.
-        let end = why.floor_char_boundary(123);
-        let frame = CloseFrame {
-            code: CloseCode::from(ABORTED),
-            reason: why[..end].into(),
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(5), socket.close(Some(frame))).await;
-    }
-    ended
-}
-
-/// Runs until the end; the text is for whoever still waits.
-async fn pump<S: AsyncRead + AsyncWrite + Unpin>(
-    socket: &mut WebSocketStream<S>,
-    driver: &mut Driver,
-    options: &SessionOptions,
-) -> (Result<(), SessionError>, String) {
-    loop {
-        let mut fault = None;
-        tokio::select! {
-            message = socket.next() => match message {
-                Some(Ok(Message::Text(text))) => fault = driver.handle_message(&text).err(),
-                // No message of this protocol is binary; an empty text is as wrong.
-                Some(Ok(Message::Binary(_))) => fault = driver.handle_message("").err(),
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for WebSocketStream<S> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        loop {
+            let message = match Pin::new(&mut *self).poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(message) => message,
+            };
+            return Poll::Ready(match message {
+                Some(Ok(Message::Text(text))) => Received::Text(text.to_string()),
+                Some(Ok(Message::Binary(_))) => Received::Garbage,
                 Some(Ok(Message::Close(frame))) => {
-                    let (code, reason) = frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
-                    return (Ok(()), format!("Peer closed WebSocket: {code} {reason}"));
+                    let (code, reason) = frame.map_or((1005, String::new()), |frame| {
+                        (frame.code.into(), frame.reason.to_string())
+                    });
+                    Received::Closed(format!("{code} {reason}"))
                 }
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return (Ok(()), "Peer closed WebSocket: 1006 ".into()),
-            },
-            alive = driver.step() => if !alive {
-                return (Ok(()), "RPC session was shut down by disposing the main stub".into());
-            },
-        }
-        match tokio::time::timeout(options.send_deadline, send(socket, driver)).await {
-            Ok(true) => {}
-            Ok(false) => return (Ok(()), "Peer closed WebSocket: 1006 ".into()),
-            Err(_) => {
-                return (
-                    Err(SessionError::Stalled(options.send_deadline)),
-                    "the peer does not read".into(),
-                );
-            }
-        }
-        if let Some(error) = fault {
-            let why = error.to_string();
-            return (Err(error.into()), why);
-        }
-        if driver.is_ended() {
-            return (Ok(()), "the peer aborted the session".into());
+                Some(Ok(_)) => continue,
+                Some(Err(_)) | None => Received::Closed("1006 ".into()),
+            });
         }
     }
-}
 
-/// Writes everything that is ready, then flushes once: a flush a message costs five times as much.
-async fn send<S: AsyncRead + AsyncWrite + Unpin>(
-    socket: &mut WebSocketStream<S>,
-    driver: &mut Driver,
-) -> bool {
-    let mut any = false;
-    while let Some(message) = driver.poll_message() {
-        any = true;
-        if socket.feed(Message::text(message)).await.is_err() {
-            return false;
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        Sink::poll_ready(Pin::new(self), cx).map(|ready| ready.is_ok())
+    }
+
+    fn feed(&mut self, message: String) -> bool {
+        Sink::start_send(Pin::new(self), Message::text(message)).is_ok()
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        Sink::poll_flush(Pin::new(self), cx).map(|flushed| flushed.is_ok())
+    }
+
+    async fn close(&mut self, code: u16, reason: &str) {
+        let frame = CloseFrame {
+            code: CloseCode::from(code),
+            reason: reason.to_owned().into(),
+        };
+        // The peer may be gone already. Waiting for its answer keeps the kernel from resetting what was just sent.
+        if self.send(Message::Close(Some(frame))).await.is_ok() {
+            while let Some(Ok(_)) = futures_util::StreamExt::next(self).await {}
         }
     }
-    !any || socket.flush().await.is_ok()
 }
 
 #[cfg(test)]

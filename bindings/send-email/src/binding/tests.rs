@@ -56,20 +56,17 @@ fn kept(state: &TempDir) -> Vec<String> {
 }
 
 async fn refusal(stub: &Stub, mail: V) -> (String, String) {
-    match stub.call("send", vec![mail]).await.unwrap_err() {
-        capnweb::CallError::Rejected(rejection) => match rejection.0 {
-            V::Error(error) => {
-                let ErrorValue { message, props, .. } = *error;
-                let code = props
-                    .iter()
-                    .find(|(name, _)| name == "code")
-                    .and_then(|(_, value)| value.as_str())
-                    .unwrap_or_default();
-                (code.to_owned(), message)
-            }
-            other => panic!("{other:?}"),
-        },
-        other => panic!("{other}"),
+    match stub.call("send", vec![mail]).await.unwrap_err().into_value() {
+        V::Error(error) => {
+            let ErrorValue { message, props, .. } = *error;
+            let code = props
+                .iter()
+                .find(|(name, _)| name == "code")
+                .and_then(|(_, value)| value.as_str())
+                .unwrap_or_default();
+            (code.to_owned(), message)
+        }
+        other => panic!("{other:?}"),
     }
 }
 

@@ -11,8 +11,9 @@ pub fn to_text(json: &Json) -> String {
     out
 }
 
+/// Appends the text of a value.
 // Recursive: a value to be written was built by our own encoder or read by our parser, both of which bound its depth.
-fn write(out: &mut String, json: &Json) {
+pub(crate) fn write(out: &mut String, json: &Json) {
     match json {
         Json::Null => out.push_str("null"),
         Json::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
@@ -43,10 +44,14 @@ fn write(out: &mut String, json: &Json) {
     }
 }
 
-fn write_string(out: &mut String, text: &str) {
+pub(crate) fn write_string(out: &mut String, text: &str) {
     out.push('"');
     let mut plain = 0;
-    for (at, byte) in text.bytes().enumerate() {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(found) = bytes[at..].iter().position(|byte| needs_escape(*byte)) {
+        at += found;
+        let byte = bytes[at];
         let escape = match byte {
             b'"' => "\\\"",
             b'\\' => "\\\\",
@@ -55,11 +60,11 @@ fn write_string(out: &mut String, text: &str) {
             b'\n' => "\\n",
             b'\r' => "\\r",
             b'\t' => "\\t",
-            0..=0x1f => "",
-            _ => continue,
+            _ => "",
         };
         out.push_str(&text[plain..at]);
-        plain = at + 1;
+        at += 1;
+        plain = at;
         if escape.is_empty() {
             // Writing to a String cannot fail.
             let _ = write!(out, "\\u{byte:04x}");
@@ -71,15 +76,20 @@ fn write_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
+fn needs_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
 /// A number as JavaScript writes it (ECMA-262, Number::toString): shortest digits that read back the same; plain from
 /// 1e-6 to below 1e21, with an exponent outside.
-fn write_number(out: &mut String, number: f64) {
+pub(crate) fn write_number(out: &mut String, number: f64) {
     if !number.is_finite() {
         out.push_str("null");
         return;
     }
-    if number == 0.0 {
-        out.push('0');
+    // Most numbers are small integers.
+    if number.fract() == 0.0 && number.abs() < 1e15 {
+        let _ = write!(out, "{}", number as i64);
         return;
     }
     // Rust's `{:e}` has the same shortest digits: d[.ddd]e±n.

@@ -1,11 +1,20 @@
 //! What capabilities are to the application and inside the session.
 
-use super::promise::PromiseId;
 use crate::{PathKey, Value};
 
-/// An entry of the import table: our call under way, or a stub of the peer.
+/// An entry of the import table that the peer chose to name: its main object, a stub or a writable of its own, or a pipe
+/// of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ImportId(pub(super) i64);
+
+/// A result that may not be there yet: of a call, or of work of the application's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PromiseId(pub(super) u64);
+
+impl PromiseId {
+    /// The id of no promise.
+    pub const NONE: Self = Self(u64::MAX);
+}
 
 /// A call of the peer that waits for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,17 +24,39 @@ pub struct CallId(pub(super) PromiseId);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PipeId(pub(super) i64);
 
-/// A capability in a value. Ownership goes with the value: whoever holds a `Stub` must
+/// What a call or read of ours starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// A stub of the peer.
+    Stub(ImportId),
+    /// A result, there or not: calls on one that is not there yet are pipelined.
+    Promise(PromiseId),
+}
+
+/// A capability in a value.
+///
+/// In values the session hands out, ownership comes along: whoever holds a `Stub` or `Writable` must
 /// [`release`](super::Session::release) it once, whoever holds a `Readable` must
-/// [`cancel_pipe`](super::Session::cancel_pipe) it once.
+/// [`cancel_pipe`](super::Session::cancel_pipe) it once. In values handed to the session nothing changes owner: it takes
+/// references of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Capability<T> {
     /// A target of ours.
     Target(T),
+    /// A writable stream of ours: a target with the methods `write`, `close` and `abort`.
+    Sink(T),
     /// A stub of the peer.
     Stub(ImportId),
+    /// A writable stream of the peer.
+    Writable(ImportId),
     /// The readable end of a stream the peer sends.
     Readable(PipeId),
+    /// Only to send: the readable end of a stream of ours, opened with [`open_pipe`](super::Session::open_pipe).
+    Pipe(ImportId),
+    /// Only to send: a result that may not be there yet.
+    Promise(PromiseId),
+    /// Only to send: a property of a stub or result.
+    Property(Subject, Vec<PathKey>),
 }
 
 /// One item of a stream.
@@ -42,27 +73,42 @@ pub enum PipeItem<T> {
 /// What the application must know.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event<T> {
-    /// The peer calls `target`, or reads a property of it when there are no `args`. To be delivered before the next
-    /// message is handled; to be answered by [`answer`](super::Session::answer) at any time.
+    /// The peer calls `target`. To be delivered before the next message is handled; to be answered by
+    /// [`answer`](super::Session::answer) at any time.
     Call {
         /// Under which to answer.
         call: CallId,
         /// The target.
         target: T,
-        /// Names from the target to the method; empty when the target itself is called.
-        path: Vec<PathKey>,
+        /// The method; empty when the target itself is called.
+        method: String,
         /// The arguments.
-        args: Option<Vec<Value<Capability<T>>>>,
+        args: Vec<Value<Capability<T>>>,
     },
-    /// A call of ours has its result.
+    /// The peer reads a property of `target`. As a call.
+    Get {
+        /// Under which to answer.
+        call: CallId,
+        /// The target.
+        target: T,
+        /// The property.
+        name: String,
+    },
+    /// A promise that was [pulled](super::Session::pull) is settled. With this the session has forgotten it.
     Settled {
-        /// The id [`call`](super::Session::call) returned.
-        import: ImportId,
+        /// Which.
+        promise: PromiseId,
         /// What it resolved to or was rejected with.
         result: Result<Value<Capability<T>>, Value<Capability<T>>>,
     },
     /// [`read_pipe`](super::Session::read_pipe) has something.
     PipeReadable(PipeId),
+    /// The window of a stream of ours has room again.
+    WriterReady(ImportId),
+    /// A write was rejected: the stream is broken.
+    WriterFailed(ImportId, Value<Capability<T>>),
+    /// The peer took the end of a stream of ours.
+    WriterClosed(ImportId, Result<(), Value<Capability<T>>>),
     /// The peer ended the session. Everything pending fails with this value.
     Aborted(Value<Capability<T>>),
 }
@@ -71,13 +117,8 @@ pub enum Event<T> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Slot<T> {
     Given(Capability<T>),
+    /// Holds a reference to the promise.
     Promise(PromiseId),
-}
-
-impl<T> From<Capability<T>> for Slot<T> {
-    fn from(capability: Capability<T>) -> Self {
-        Self::Given(capability)
-    }
 }
 
 /// A value as the application sees it. Its promises are settled: one that was not would read as undefined.

@@ -1,12 +1,14 @@
 //! Where the perspective is flipped: ids in what the peer wrote are the peer's.
 
+use super::Session;
 use super::capability::{Capability, ImportId, PipeId, Slot};
 use super::exports::Export;
-use super::operation::{Operation, Subject};
-use super::promise::Origin;
-use super::{Session, Value};
+use super::map::Body;
+use super::operation::{Action, From, Operation};
+use super::pipe::Collected;
 use crate::expression::Decode;
-use crate::{PathKey, ProtocolError};
+use crate::json::Json;
+use crate::{Blob, PathKey, ProtocolError, Value};
 
 pub(super) struct Decoder<'a, T> {
     pub(super) session: &'a mut Session<T>,
@@ -16,17 +18,24 @@ pub(super) struct Decoder<'a, T> {
 
 impl<T: Clone> Decode<Slot<T>> for Decoder<'_, T> {
     fn stub(&mut self, id: i64) -> Result<Value<Slot<T>>, ProtocolError> {
-        self.room()?;
-        if !self.session.imports.stub(ImportId(id)) {
-            return Err(ProtocolError::BadMessage(format!("[\"export\",{id}]")));
-        }
-        Ok(Value::Capability(Slot::Given(Capability::Stub(ImportId(id)))))
+        self.import(id)
+            .map(|id| Value::Capability(Slot::Given(Capability::Stub(id))))
+    }
+
+    fn writable(&mut self, id: i64) -> Result<Value<Slot<T>>, ProtocolError> {
+        let import = self.import(id)?;
+        self.session.writers.entry(import).or_default();
+        Ok(Value::Capability(Slot::Given(Capability::Writable(import))))
     }
 
     fn promise(&mut self, id: i64) -> Result<Value<Slot<T>>, ProtocolError> {
         self.room()?;
-        let promise = self.session.promises.pending(Origin::Anonymous);
-        if !self.session.imports.promise(ImportId(id), promise) {
+        let promise = self.session.promises.pending();
+        if self.session.imports.promise(id, promise) {
+            if let Some(entry) = self.session.promises.get_mut(promise) {
+                entry.backing = Some(id);
+            }
+        } else {
             let text = "Bug in RPC system: The peer sent a promise reusing an existing export ID.";
             self.session.settle(promise, Err(Value::error("Error", text)));
         }
@@ -50,44 +59,44 @@ impl<T: Clone> Decode<Slot<T>> for Decoder<'_, T> {
         path: Vec<PathKey>,
         args: Option<Vec<Value<Slot<T>>>>,
     ) -> Result<Value<Slot<T>>, ProtocolError> {
-        let subject = match self
-            .session
-            .exports
-            .get(id)
-            .ok_or(ProtocolError::NoSuchEntry(id))?
+        self.run(id, path, args.map_or(Action::Get, Action::Call))
+    }
+
+    fn remap(
+        &mut self,
+        id: i64,
+        path: Vec<PathKey>,
+        captures: Vec<Value<Slot<T>>>,
+        instructions: Vec<Json>,
+    ) -> Result<Value<Slot<T>>, ProtocolError> {
+        self.run(
+            id,
+            path,
+            Action::Map(Body {
+                captures,
+                instructions,
+            }),
+        )
+    }
+
+    fn blob(&mut self, media_type: String, content: Value<Slot<T>>) -> Result<Value<Slot<T>>, ProtocolError> {
+        let promise = self.session.promises.pending();
+        if let Value::Capability(Slot::Given(Capability::Readable(id))) = content
+            && let Some(pipe) = self.session.pipes.get_mut(&id)
         {
-            Export::Target { target, .. } => Subject::Target(target.clone()),
-            Export::Result { promise, .. } => Subject::Promise(*promise),
-            Export::Pipe(pipe) => Subject::Pipe(*pipe, self.size),
-        };
-        if path.is_empty() && args.is_none() {
-            // A reference, not a read.
-            match subject {
-                Subject::Target(target) => {
-                    return Ok(Value::Capability(Slot::Given(Capability::Target(target))));
-                }
-                Subject::Promise(promise) => return Ok(Value::Capability(Slot::Promise(promise))),
-                Subject::Pipe(..) => {}
-            }
+            let blob = Blob {
+                media_type,
+                bytes: Vec::new(),
+            };
+            pipe.blob = Some(Collected { promise, blob });
+            // What came before the blob itself is waiting.
+            self.session.pipe_readable(id);
         }
-        let limit = self.session.limits.max_operations;
-        if self.session.promises.unsettled() >= limit {
-            return Err(ProtocolError::TooMany {
-                what: "operations under way",
-                limit,
-            });
-        }
-        let limit = self.session.limits.max_queued_bytes;
-        if matches!(subject, Subject::Pipe(..)) && self.session.queued_bytes.saturating_add(self.size) > limit
-        {
-            return Err(ProtocolError::TooMany {
-                what: "bytes of unread stream data",
-                limit,
-            });
-        }
-        let result = self.session.promises.pending(Origin::Anonymous);
-        self.session.start(subject, Operation { result, path, args });
-        Ok(Value::Capability(Slot::Promise(result)))
+        Ok(Value::Capability(Slot::Promise(promise)))
+    }
+
+    fn is_stream(&self, value: &Value<Slot<T>>) -> bool {
+        matches!(value, Value::Capability(Slot::Given(Capability::Readable(_))))
     }
 
     fn discard(&mut self, value: Value<Slot<T>>) {
@@ -96,6 +105,15 @@ impl<T: Clone> Decode<Slot<T>> for Decoder<'_, T> {
 }
 
 impl<T: Clone> Decoder<'_, T> {
+    fn import(&mut self, id: i64) -> Result<ImportId, ProtocolError> {
+        self.room()?;
+        if self.session.imports.stub(id) {
+            Ok(ImportId(id))
+        } else {
+            Err(ProtocolError::BadMessage(format!("[\"export\",{id}]")))
+        }
+    }
+
     fn room(&self) -> Result<(), ProtocolError> {
         let limit = self.session.limits.max_imports;
         if self.session.imports.len() >= limit {
@@ -106,5 +124,64 @@ impl<T: Clone> Decoder<'_, T> {
         } else {
             Ok(())
         }
+    }
+
+    fn run(
+        &mut self,
+        id: i64,
+        path: Vec<PathKey>,
+        action: Action<T>,
+    ) -> Result<Value<Slot<T>>, ProtocolError> {
+        let reference = path.is_empty() && matches!(action, Action::Get);
+        let from = match self
+            .session
+            .exports
+            .get(id)
+            .ok_or(ProtocolError::NoSuchEntry(id))?
+        {
+            Export::Target { target, sink, .. } => {
+                let target = target.clone();
+                match (reference, *sink) {
+                    (true, false) => {
+                        return Ok(Value::Capability(Slot::Given(Capability::Target(target))));
+                    }
+                    (true, true) => return Ok(Value::Capability(Slot::Given(Capability::Sink(target)))),
+                    (false, false) => From::Target(target),
+                    (false, true) => From::Sink(target),
+                }
+            }
+            Export::Result { promise, .. } => {
+                let promise = *promise;
+                if reference {
+                    self.session.promises.acquire(promise);
+                    return Ok(Value::Capability(Slot::Promise(promise)));
+                }
+                From::Promise(promise)
+            }
+            Export::Pipe(pipe) => From::Pipe(*pipe),
+        };
+        let limit = self.session.limits.max_operations;
+        if self.session.promises.unsettled() >= limit {
+            return Err(ProtocolError::TooMany {
+                what: "operations under way",
+                limit,
+            });
+        }
+        let limit = self.session.limits.max_queued_bytes;
+        if matches!(from, From::Pipe(_)) && self.session.queued_bytes.saturating_add(self.size) > limit {
+            return Err(ProtocolError::TooMany {
+                what: "bytes of unread stream data",
+                limit,
+            });
+        }
+        let result = self.session.promises.pending();
+        let operation = Operation {
+            result,
+            path,
+            action,
+            size: self.size,
+        };
+        self.session.start(from, operation);
+        Ok(Value::Capability(Slot::Promise(result)))
     }
 }

@@ -1,17 +1,16 @@
 //! The export table: what the peer can name.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
-use super::capability::PipeId;
-use super::promise::PromiseId;
+use super::capability::{PipeId, PromiseId};
 use crate::ProtocolError;
 
 /// One entry.
 #[derive(Debug)]
 pub(super) enum Export<T> {
-    /// A target.
-    Target { target: T, refcount: u64 },
-    /// The result of a push or stream message.
+    /// A target, or with `sink` a writable stream.
+    Target { target: T, refcount: u64, sink: bool },
+    /// The result of a push or stream message, or a promise of ours. Holds a reference to the promise.
     Result {
         promise: PromiseId,
         pulled: bool,
@@ -22,18 +21,6 @@ pub(super) enum Export<T> {
     Pipe(PipeId),
 }
 
-impl<T> Export<T> {
-    /// A push's result, or a stream message's, which counts as pulled.
-    pub(super) fn result(promise: PromiseId, stream: bool) -> Self {
-        Self::Result {
-            promise,
-            pulled: stream,
-            answered: false,
-            stream,
-        }
-    }
-}
-
 /// Ids are never used again: positive ones are counted by the peer's messages, negative ones by us.
 #[derive(Debug)]
 pub(super) struct Exports<T> {
@@ -41,21 +28,28 @@ pub(super) struct Exports<T> {
     /// The id of the peer's next push, stream or pipe.
     next_positive: i64,
     next_negative: i64,
+    /// Results that were pulled and not answered.
+    unanswered: usize,
 }
 
 impl<T> Exports<T> {
     pub(super) fn new(main: T) -> Self {
-        let entries = HashMap::from([(
-            0,
-            Export::Target {
-                target: main,
-                refcount: 1,
-            },
-        )]);
+        let main = Export::Target {
+            target: main,
+            refcount: 1,
+            sink: false,
+        };
         Self {
-            entries,
+            entries: HashMap::from_iter([(0, main)]),
             next_positive: 1,
             next_negative: -1,
+            unanswered: 0,
+        }
+    }
+
+    pub(super) fn set_main(&mut self, main: T) {
+        if let Some(Export::Target { target, .. }) = self.entries.get_mut(&0) {
+            *target = main;
         }
     }
 
@@ -63,12 +57,12 @@ impl<T> Exports<T> {
         self.entries.len()
     }
 
-    pub(super) fn get(&self, id: i64) -> Option<&Export<T>> {
-        self.entries.get(&id)
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered
     }
 
-    pub(super) fn get_mut(&mut self, id: i64) -> Option<&mut Export<T>> {
-        self.entries.get_mut(&id)
+    pub(super) fn get(&self, id: i64) -> Option<&Export<T>> {
+        self.entries.get(&id)
     }
 
     /// Takes the id of the message being handled.
@@ -78,8 +72,64 @@ impl<T> Exports<T> {
         id
     }
 
-    pub(super) fn insert(&mut self, id: i64, export: Export<T>) {
-        self.entries.insert(id, export);
+    /// The result of a push, or of a stream message, which counts as pulled.
+    pub(super) fn result(&mut self, id: i64, promise: PromiseId, stream: bool) {
+        self.unanswered += usize::from(stream);
+        self.entries.insert(
+            id,
+            Export::Result {
+                promise,
+                pulled: stream,
+                answered: false,
+                stream,
+            },
+        );
+    }
+
+    /// Exports a promise of ours: it is answered without being pulled.
+    pub(super) fn promise(&mut self, promise: PromiseId) -> i64 {
+        let id = self.fresh();
+        self.unanswered += 1;
+        self.entries.insert(
+            id,
+            Export::Result {
+                promise,
+                pulled: true,
+                answered: false,
+                stream: false,
+            },
+        );
+        id
+    }
+
+    /// Marks a result as pulled. `false` when it was already.
+    pub(super) fn pull(&mut self, id: i64) -> bool {
+        match self.entries.get_mut(&id) {
+            Some(Export::Result { pulled, .. }) if !*pulled => {
+                *pulled = true;
+                self.unanswered += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Marks a result as answered: its promise, and whether it is a stream message's, which goes now. `None` when it is
+    /// not due.
+    pub(super) fn answer(&mut self, id: i64) -> Option<(PromiseId, bool)> {
+        match self.entries.get_mut(&id) {
+            Some(Export::Result {
+                promise,
+                pulled: true,
+                answered,
+                stream,
+            }) if !*answered => {
+                *answered = true;
+                self.unanswered -= 1;
+                Some((*promise, *stream))
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn pipe(&mut self) -> PipeId {
@@ -93,15 +143,36 @@ impl<T> Exports<T> {
     }
 
     /// Exports a target under a fresh id, always: peers count an id they see twice only once.
-    pub(super) fn target(&mut self, target: T) -> i64 {
-        let id = self.next_negative;
-        self.next_negative -= 1;
-        self.entries.insert(id, Export::Target { target, refcount: 1 });
+    pub(super) fn target(&mut self, target: T, sink: bool) -> i64 {
+        let id = self.fresh();
+        self.entries.insert(
+            id,
+            Export::Target {
+                target,
+                refcount: 1,
+                sink,
+            },
+        );
         id
     }
 
-    pub(super) fn remove(&mut self, id: i64) {
-        self.entries.remove(&id);
+    fn fresh(&mut self) -> i64 {
+        let id = self.next_negative;
+        self.next_negative -= 1;
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: i64) -> Option<Export<T>> {
+        let removed = self.entries.remove(&id);
+        if let Some(Export::Result {
+            pulled: true,
+            answered: false,
+            ..
+        }) = removed
+        {
+            self.unanswered -= 1;
+        }
+        removed
     }
 
     /// Gives back `count` references; the entry when that were all.
@@ -118,10 +189,12 @@ impl<T> Exports<T> {
             });
         }
         *held -= count;
-        Ok(if *held == 0 {
-            self.entries.remove(&id)
-        } else {
-            None
-        })
+        Ok(if *held == 0 { self.remove(id) } else { None })
+    }
+
+    /// Everything, at the end of the session.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.unanswered = 0;
     }
 }

@@ -1,30 +1,50 @@
-//! Calls and reads: waiting for what they need, walking to what they name, and settling their results.
+//! Calls, reads and maps: waiting for what they need, walking to what they name, and settling their results.
 
-use super::capability::{CallId, Capability, Event, PipeId, Slot, expose};
-use super::promise::{Origin, Outcome, PromiseId};
+use super::capability::{CallId, Capability, Event, PipeId, PromiseId, Slot, expose};
+use super::imports::Import;
+use super::map::Body;
+use super::promise::{Dependent, Outcome};
 use super::{Session, pipe};
-use crate::value::{is_prototype_name, show_path};
+use crate::value::{Reached, is_prototype_name, show_path};
 use crate::{PathKey, Value};
 
-/// A call, or without arguments a read.
+/// What to do with what a path leads to.
+#[derive(Debug)]
+pub(super) enum Action<T> {
+    Get,
+    Call(Vec<Value<Slot<T>>>),
+    Map(Body<T>),
+}
+
 #[derive(Debug)]
 pub(super) struct Operation<T> {
+    /// Settled with the result.
     pub(super) result: PromiseId,
     pub(super) path: Vec<PathKey>,
-    pub(super) args: Option<Vec<Value<Slot<T>>>>,
+    pub(super) action: Action<T>,
+    /// Bytes of the message it came in: what a stream keeps until it is read.
+    pub(super) size: usize,
 }
 
 /// What an operation starts from.
 #[derive(Debug)]
-pub(super) enum Subject<T> {
+pub(super) enum From<T> {
     Target(T),
+    Sink(T),
     Promise(PromiseId),
-    /// With the size of the message, which the stream keeps until it is read.
-    Pipe(PipeId, usize),
+    Import(i64),
+    Pipe(PipeId),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct WaitId(u64);
+
+impl WaitId {
+    pub(super) fn next(counter: &mut u64) -> Self {
+        *counter += 1;
+        Self(*counter)
+    }
+}
 
 /// Something that needs promises to settle first.
 #[derive(Debug)]
@@ -34,144 +54,239 @@ pub(super) struct Wait<T> {
 }
 
 #[derive(Debug)]
-enum Then<T> {
+pub(super) enum Then<T> {
     /// Arguments with promises in them.
-    Deliver(Subject<T>, Operation<T>),
+    Deliver(From<T>, Operation<T>),
     /// A result with promises in it.
     Settle(PromiseId, Outcome<T>),
 }
 
-/// Where a path leads.
-enum Reached<'a, T> {
-    Value(&'a Value<Slot<T>>),
-    Undefined,
-    Target(&'a T, &'a [PathKey]),
-    PeerStub,
-    /// A read of a property of undefined.
-    Nowhere(&'a PathKey),
-}
-
 impl<T: Clone> Session<T> {
     /// Starts an operation now, or queues it behind the promise it is made on.
-    pub(super) fn start(&mut self, subject: Subject<T>, operation: Operation<T>) {
-        let Subject::Promise(promise) = subject else {
-            return self.with_arguments(subject, operation);
+    pub(super) fn start(&mut self, from: From<T>, operation: Operation<T>) {
+        let promise = match from {
+            From::Promise(promise) => promise,
+            From::Import(id) => return self.forward(id, operation),
+            From::Pipe(_) => return self.with_arguments(from, operation),
+            From::Target(target) => return self.on_target(target, operation),
+            From::Sink(target) => return self.on_sink(target, operation),
         };
-        if self.promises.is_pending(promise) {
-            return self.promises.enqueue(promise, operation);
-        }
-        match self.promises.result(promise).cloned() {
-            Some(Ok(value)) => self.on_value(&value, operation),
-            Some(Err(error)) => self.fail(operation, error),
-            None => self.fail(
+        let Some(entry) = self.promises.get_mut(promise) else {
+            return self.fail(
                 operation,
                 Value::error("Error", "the result this call was made on is gone"),
-            ),
+            );
+        };
+        match (&entry.outcome, entry.backing) {
+            (None, Some(import)) if !matches!(operation.action, Action::Map(_)) => {
+                self.forward(import, operation);
+            }
+            (None, _) => {
+                entry.queue.push_back(operation);
+                self.want(promise);
+            }
+            (Some(Ok(_)), _) => {
+                let Some(outcome) = self.promises.borrow(promise) else {
+                    return;
+                };
+                let value = outcome.as_ref().unwrap_or(&Value::Undefined);
+                let found = self.reach(value, &operation.path, &operation.action);
+                self.promises.put_back(promise, outcome);
+                self.on_found(found, operation);
+            }
+            (Some(Err(_)), _) => {
+                let error = self.error_of(promise);
+                self.fail(operation, error);
+            }
         }
     }
 
-    fn on_value(&mut self, value: &Value<Slot<T>>, operation: Operation<T>) {
-        let path = operation.path.clone();
-        let not_a_function =
-            || Value::error("TypeError", format!("'{}' is not a function.", show_path(&path)));
-        match (walk(value, &path), &operation.args) {
-            // The target itself, read: it is the value.
-            (Reached::Target(target, []), None) => {
-                let target = Value::Capability(Slot::Given(Capability::Target(target.clone())));
-                self.settle(operation.result, Ok(target));
+    /// Starts an operation on a value.
+    pub(super) fn on_value(&mut self, value: &Value<Slot<T>>, operation: Operation<T>) {
+        let found = self.reach(value, &operation.path, &operation.action);
+        self.on_found(found, operation);
+    }
+
+    fn error_of(&mut self, promise: PromiseId) -> Value<Slot<T>> {
+        let outcome = self.promises.borrow(promise);
+        let error = match &outcome {
+            Some(Err(error)) => self.copy(error),
+            _ => Value::Undefined,
+        };
+        if let Some(outcome) = outcome {
+            self.promises.put_back(promise, outcome);
+        }
+        error
+    }
+
+    fn reach(&mut self, value: &Value<Slot<T>>, path: &[PathKey], action: &Action<T>) -> Found<T> {
+        match value.walk(path) {
+            Reached::Capability(Slot::Given(capability), rest) => {
+                if rest.is_empty() && matches!(action, Action::Get) {
+                    let value = Value::Capability(Slot::Given(capability.clone()));
+                    return Found::Value(self.copy(&value));
+                }
+                Found::Capability(capability.clone(), rest.len())
             }
-            (Reached::Target(target, rest), _) => {
-                let (target, path) = (target.clone(), rest.to_vec());
-                self.with_arguments(Subject::Target(target), Operation { path, ..operation });
-            }
-            (Reached::PeerStub, _) => {
-                self.fail(
-                    operation,
-                    Value::error(
-                        "Error",
-                        "calls through a stub of the caller's own are not supported yet",
-                    ),
-                );
-            }
-            (Reached::Nowhere(key), _) => {
+            // Settled values hold no promise but inside a map.
+            Reached::Capability(Slot::Promise(promise), rest) => Found::Promise(*promise, rest.len()),
+            Reached::Nowhere(key) => Found::Nowhere(key.to_string()),
+            Reached::Undefined => Found::Undefined,
+            Reached::Value(_) if matches!(action, Action::Call(_)) => Found::NotCallable,
+            Reached::Value(value) => Found::Value(self.copy(value)),
+        }
+    }
+
+    fn on_found(&mut self, found: Found<T>, mut operation: Operation<T>) {
+        let from = match found {
+            Found::Nowhere(key) => {
                 let text = format!("Cannot read properties of undefined (reading '{key}')");
-                self.fail(operation, Value::error("TypeError", text));
+                return self.fail(operation, Value::error("TypeError", text));
             }
-            (Reached::Value(_) | Reached::Undefined, Some(_)) => self.fail(operation, not_a_function()),
-            (Reached::Undefined, None) => self.settle(operation.result, Ok(Value::Undefined)),
-            (Reached::Value(value), None) => {
-                let copy = self.copy(value);
-                self.settle(operation.result, Ok(copy));
+            Found::NotCallable => {
+                let error = not_a_function(&operation.path);
+                return self.fail(operation, error);
             }
+            Found::Undefined => match operation.action {
+                Action::Call(_) => {
+                    let error = not_a_function(&operation.path);
+                    return self.fail(operation, error);
+                }
+                Action::Get => return self.settle(operation.result, Ok(Value::Undefined)),
+                Action::Map(body) => return self.run_map(operation.result, Value::Undefined, body),
+            },
+            Found::Value(value) => match operation.action {
+                Action::Map(body) => return self.run_map(operation.result, value, body),
+                _ => return self.settle(operation.result, Ok(value)),
+            },
+            Found::Promise(promise, rest) => {
+                operation.keep(rest);
+                From::Promise(promise)
+            }
+            Found::Capability(capability, rest) => {
+                operation.keep(rest);
+                match capability {
+                    Capability::Target(target) => From::Target(target),
+                    Capability::Sink(target) => From::Sink(target),
+                    Capability::Stub(id) | Capability::Writable(id) => From::Import(id.0),
+                    _ => {
+                        let error = not_a_function(&operation.path);
+                        return self.fail(operation, error);
+                    }
+                }
+            }
+        };
+        self.start(from, operation);
+    }
+
+    /// Steps along properties of a target, one at a time: each may be answered later.
+    fn on_target(&mut self, target: T, mut operation: Operation<T>) {
+        let refused = |key: &PathKey| match key {
+            PathKey::Name(name) => is_prototype_name(name),
+            PathKey::Index(_) => true,
+        };
+        match (operation.path.as_slice(), &operation.action) {
+            ([], Action::Call(_)) => self.with_arguments(From::Target(target), operation),
+            ([], Action::Map(_)) => {
+                let value = Value::Capability(Slot::Given(Capability::Target(target)));
+                if let Action::Map(body) = operation.action {
+                    self.run_map(operation.result, value, body);
+                }
+            }
+            ([], Action::Get) => {
+                let value = Value::Capability(Slot::Given(Capability::Target(target)));
+                self.settle(operation.result, Ok(value));
+            }
+            ([key], Action::Call(_)) if refused(key) => {
+                let error = not_a_function(&operation.path);
+                self.fail(operation, error);
+            }
+            ([_], Action::Call(_)) => self.with_arguments(From::Target(target), operation),
+            ([key], Action::Get) if refused(key) => self.settle(operation.result, Ok(Value::Undefined)),
+            ([PathKey::Name(_)], Action::Get) => self.deliver(From::Target(target), operation),
+            _ => {
+                let step = self.promises.pending();
+                let key = operation.path.remove(0);
+                let get = Operation {
+                    result: step,
+                    path: vec![key],
+                    action: Action::Get,
+                    size: 0,
+                };
+                self.on_target(target, get);
+                self.start(From::Promise(step), operation);
+                self.drop_promise(step);
+            }
+        }
+    }
+
+    fn on_sink(&mut self, target: T, operation: Operation<T>) {
+        let refusal = match (operation.path.as_slice(), &operation.action) {
+            ([], Action::Get) => {
+                let value = Value::Capability(Slot::Given(Capability::Sink(target)));
+                return self.settle(operation.result, Ok(value));
+            }
+            (path, action) => sink_refusal(path, action),
+        };
+        match refusal {
+            Some(text) => self.fail(operation, Value::error("TypeError", text)),
+            None => self.with_arguments(From::Target(target), operation),
         }
     }
 
     /// Delivers an operation once its arguments hold no promise.
-    fn with_arguments(&mut self, subject: Subject<T>, mut operation: Operation<T>) {
-        let Some(args) = operation.args.take() else {
-            return self.deliver(subject, operation);
+    fn with_arguments(&mut self, from: From<T>, mut operation: Operation<T>) {
+        let Action::Call(args) = &mut operation.action else {
+            return self.deliver(from, operation);
         };
         let mut pending = Vec::new();
-        match self.fill(Value::Array(args), &mut pending) {
-            Ok(Value::Array(args)) => operation.args = Some(args),
-            Ok(_) => operation.args = Some(Vec::new()),
+        match self.fill(Value::Array(std::mem::take(args)), &mut pending) {
+            Ok(Value::Array(filled)) => operation.action = Action::Call(filled),
+            Ok(_) => {}
             Err(error) => return self.fail(operation, error),
         }
         if pending.is_empty() {
-            self.deliver(subject, operation);
+            self.deliver(from, operation);
         } else {
-            self.wait(&pending, Then::Deliver(subject, operation));
+            self.wait(&pending, Then::Deliver(from, operation));
         }
     }
 
-    fn deliver(&mut self, subject: Subject<T>, operation: Operation<T>) {
-        match subject {
-            Subject::Target(target) => {
-                let Operation { result, path, args } = operation;
-                let undefined = path
-                    .iter()
-                    .any(|key| matches!(key, PathKey::Name(name) if is_prototype_name(name)));
-                if undefined {
-                    let outcome = match args {
-                        None => Ok(Value::Undefined),
-                        Some(_) => Err(Value::error(
-                            "TypeError",
-                            format!("'{}' is not a function.", show_path(&path)),
-                        )),
-                    };
-                    return self.settle(result, outcome);
-                }
-                let args = args.map(|args| args.into_iter().map(expose).collect());
-                self.events.push_back(Event::Call {
-                    call: CallId(result),
-                    target,
-                    path,
-                    args,
+    fn deliver(&mut self, from: From<T>, operation: Operation<T>) {
+        match from {
+            From::Target(target) => {
+                let call = CallId(operation.result);
+                let name = match operation.path.into_iter().next() {
+                    Some(PathKey::Name(name)) => name,
+                    _ => String::new(),
+                };
+                self.events.push_back(match operation.action {
+                    Action::Call(args) => Event::Call {
+                        call,
+                        target,
+                        method: name,
+                        args: args.into_iter().map(expose).collect(),
+                    },
+                    _ => Event::Get { call, target, name },
                 });
             }
-            Subject::Pipe(id, size) => self.on_pipe(id, size, operation),
-            // `start` has walked promises to what they lead to.
-            Subject::Promise(_) => {}
+            From::Pipe(id) => self.on_pipe(id, operation),
+            // `start` has walked these to what they lead to.
+            From::Sink(_) | From::Promise(_) | From::Import(_) => {}
         }
     }
 
     /// `write`, `close` and `abort` on the writable end of a stream.
-    fn on_pipe(&mut self, id: PipeId, size: usize, operation: Operation<T>) {
-        let refusal = match (operation.path.as_slice(), &operation.args) {
-            (_, None) => Some("Cannot access properties on a WritableStream stub".to_owned()),
-            ([PathKey::Name(name)], Some(_)) if ["write", "close", "abort"].contains(&name.as_str()) => None,
-            ([PathKey::Name(name)], Some(_)) => Some(format!("Unknown WritableStream method: {name}")),
-            _ => Some("WritableStream stub only supports direct method calls".into()),
-        };
-        if let Some(text) = refusal {
+    fn on_pipe(&mut self, id: PipeId, operation: Operation<T>) {
+        if let Some(text) = sink_refusal(&operation.path, &operation.action) {
             return self.fail(operation, Value::error("TypeError", text));
         }
-        let argument = operation
-            .args
-            .unwrap_or_default()
-            .into_iter()
-            .next()
-            .unwrap_or(Value::Undefined);
+        let Action::Call(args) = operation.action else {
+            return;
+        };
+        let mut args = args.into_iter();
+        let argument = args.next().unwrap_or(Value::Undefined);
+        self.discard(Value::Array(args.collect()));
         let item = match operation.path.first() {
             Some(PathKey::Name(name)) if name == "write" => pipe::Item::Chunk(argument),
             Some(PathKey::Name(name)) if name == "abort" => pipe::Item::Failed(argument),
@@ -181,17 +296,21 @@ impl<T: Clone> Session<T> {
             let text = "ReadableStream RPC stub was disposed without being consumed";
             return self.settle(operation.result, Err(Value::error("Error", text)));
         };
-        match pipe.accept(item, size, operation.result) {
+        match pipe.accept(item, operation.size, operation.result) {
             Ok(()) => {
-                self.queued_bytes += size;
-                self.events.push_back(Event::PipeReadable(id));
+                self.queued_bytes += operation.size;
+                self.pipe_readable(id);
             }
             Err(error) => self.settle(operation.result, Err(Value::Error(Box::new(error)))),
         }
     }
 
-    fn fail(&mut self, operation: Operation<T>, error: Value<Slot<T>>) {
-        self.discard(Value::Array(operation.args.unwrap_or_default()));
+    pub(super) fn fail(&mut self, operation: Operation<T>, error: Value<Slot<T>>) {
+        match operation.action {
+            Action::Get => {}
+            Action::Call(args) => self.discard(Value::Array(args)),
+            Action::Map(body) => self.discard(Value::Array(body.captures)),
+        }
         self.settle(operation.result, Err(error));
     }
 
@@ -206,6 +325,10 @@ impl<T: Clone> Session<T> {
             rejected => rejected,
         };
         if !pending.is_empty() {
+            if let Some(entry) = self.promises.get_mut(promise) {
+                // The import has settled; what is left to wait for is inside its value.
+                entry.backing = None;
+            }
             return self.wait(&pending, Then::Settle(promise, outcome));
         }
         if let Err(outcome) = self.promises.settle(promise, outcome) {
@@ -222,56 +345,97 @@ impl<T: Clone> Session<T> {
     }
 
     fn tell(&mut self, promise: PromiseId) {
-        while let Some(operation) = self.promises.next_queued(promise) {
-            self.start(Subject::Promise(promise), operation);
+        while let Some(operation) = self
+            .promises
+            .get_mut(promise)
+            .and_then(|entry| entry.queue.pop_front())
+        {
+            self.start(From::Promise(promise), operation);
         }
-        for id in self.promises.take_dependents(promise) {
-            let Some(wait) = self.waits.get_mut(&id) else {
-                continue;
-            };
-            wait.missing -= 1;
-            if wait.missing > 0 {
-                continue;
-            }
-            match self.waits.remove(&id).map(|wait| wait.then) {
-                Some(Then::Deliver(subject, operation)) => self.with_arguments(subject, operation),
-                Some(Then::Settle(promise, outcome)) => self.settle(promise, outcome),
-                None => {}
-            }
-        }
-        match self.promises.origin(promise) {
-            Some(Origin::Export(_)) => self.answer_if_pulled(promise),
-            Some(Origin::Call(import)) => {
-                if let Some(outcome) = self.promises.take(promise) {
-                    self.events.push_back(Event::Settled {
-                        import,
-                        result: outcome.map(expose).map_err(expose),
-                    });
+        let dependents = self
+            .promises
+            .get_mut(promise)
+            .map(|entry| std::mem::take(&mut entry.dependents));
+        for dependent in dependents.unwrap_or_default() {
+            match dependent {
+                Dependent::Export(id) => self.answer_if_pulled(id),
+                Dependent::Application => self.tell_application(promise),
+                Dependent::Wait(id) => {
+                    let Some(wait) = self.waits.get_mut(&id) else {
+                        continue;
+                    };
+                    wait.missing -= 1;
+                    if wait.missing > 0 {
+                        continue;
+                    }
+                    match self.waits.remove(&id).map(|wait| wait.then) {
+                        Some(Then::Deliver(from, operation)) => self.with_arguments(from, operation),
+                        Some(Then::Settle(promise, outcome)) => self.settle(promise, outcome),
+                        None => {}
+                    }
                 }
             }
-            Some(Origin::Nobody) => self.forget(promise),
-            Some(Origin::Anonymous) | None => {}
+        }
+        if self.promises.is_unwanted(promise)
+            && let Some(outcome) = self.promises.remove_settled(promise)
+        {
+            self.discard(outcome.unwrap_or_else(|error| error));
         }
     }
 
-    fn wait(&mut self, pending: &[PromiseId], then: Then<T>) {
-        let id = WaitId(self.next_wait);
-        self.next_wait += 1;
-        for promise in pending {
-            self.promises.depend(*promise, id);
+    /// Hands a settled promise to the application, whose reference goes with it.
+    pub(super) fn tell_application(&mut self, promise: PromiseId) {
+        let alone = self.promises.get(promise).is_some_and(|entry| entry.refs <= 1);
+        let outcome = if alone {
+            self.promises.remove_settled(promise)
+        } else {
+            let outcome = self.promises.borrow(promise);
+            let copied = outcome.as_ref().map(|outcome| match outcome {
+                Ok(value) => Ok(self.copy(value)),
+                Err(error) => Err(self.copy(error)),
+            });
+            if let Some(outcome) = outcome {
+                self.promises.put_back(promise, outcome);
+            }
+            self.drop_promise(promise);
+            copied
+        };
+        if let Some(outcome) = outcome {
+            self.events.push_back(Event::Settled {
+                promise,
+                result: outcome.map(expose).map_err(expose),
+            });
         }
-        self.waits.insert(
-            id,
-            Wait {
-                missing: pending.len(),
-                then,
-            },
-        );
+    }
+
+    pub(super) fn wait(&mut self, pending: &[PromiseId], then: Then<T>) {
+        let id = WaitId::next(&mut self.next_wait);
+        let mut missing = 0;
+        for promise in pending {
+            if let Some(entry) = self.promises.get_mut(*promise) {
+                entry.dependents.push(Dependent::Wait(id));
+                missing += 1;
+            }
+        }
+        self.waits.insert(id, Wait { missing, then });
+        for promise in pending {
+            self.want(*promise);
+        }
+    }
+
+    /// Somebody here needs the result: asks the peer for it, if it is the peer's.
+    pub(super) fn want(&mut self, promise: PromiseId) {
+        let Some(import) = self.promises.get(promise).and_then(|entry| entry.backing) else {
+            return;
+        };
+        if self.imports.pull(import) {
+            self.send(format!("[\"pull\",{import}]"));
+        }
     }
 
     /// Puts results in the place of settled promises; names those that are not settled. One that was rejected rejects
     /// the whole.
-    fn fill(&mut self, value: Value<Slot<T>>, pending: &mut Vec<PromiseId>) -> Outcome<T> {
+    pub(super) fn fill(&mut self, value: Value<Slot<T>>, pending: &mut Vec<PromiseId>) -> Outcome<T> {
         let mut promises = Vec::new();
         value.for_each_capability(&mut |slot| {
             if let Slot::Promise(id) = slot {
@@ -281,12 +445,15 @@ impl<T: Clone> Session<T> {
         if promises.is_empty() {
             return Ok(value);
         }
-        let rejected = promises
-            .iter()
-            .find_map(|id| self.promises.result(*id)?.as_ref().err().cloned());
-        if let Some(error) = rejected {
+        let rejected = promises.iter().copied().find(|id| {
+            self.promises
+                .get(*id)
+                .is_some_and(|entry| matches!(entry.outcome, Some(Err(_))))
+        });
+        if let Some(rejected) = rejected {
+            let error = self.error_of(rejected);
             self.discard(value);
-            return Err(self.copy(&error));
+            return Err(error);
         }
         value.try_map(&mut |slot| {
             let Slot::Promise(id) = slot else {
@@ -296,56 +463,114 @@ impl<T: Clone> Session<T> {
                 pending.push(id);
                 return Ok(Value::Capability(slot));
             }
-            let outcome = if self.promises.is_anonymous(id) {
-                self.promises.take(id)
-            } else {
-                let result = self.promises.result(id).cloned();
-                result.map(|outcome| outcome.map(|value| self.copy(&value)))
-            };
-            Ok(outcome.and_then(Result::ok).unwrap_or(Value::Undefined))
+            Ok(self.take_value(id))
         })
     }
 
-    /// A copy of a value, with a handle of its own for every stub inside.
+    /// The value of a settled promise, for the reference that is given up with it.
+    fn take_value(&mut self, id: PromiseId) -> Value<Slot<T>> {
+        let last = self
+            .promises
+            .get(id)
+            .is_some_and(|entry| entry.refs <= 1 && entry.dependents.is_empty() && entry.queue.is_empty());
+        if last {
+            return self
+                .promises
+                .remove_settled(id)
+                .and_then(Result::ok)
+                .unwrap_or(Value::Undefined);
+        }
+        let outcome = self.promises.borrow(id);
+        let copy = match &outcome {
+            Some(Ok(value)) => self.copy(value),
+            _ => Value::Undefined,
+        };
+        if let Some(outcome) = outcome {
+            self.promises.put_back(id, outcome);
+        }
+        self.drop_promise(id);
+        copy
+    }
+
+    /// A copy of a value, with references of its own.
     pub(super) fn copy(&mut self, value: &Value<Slot<T>>) -> Value<Slot<T>> {
-        value.for_each_capability(&mut |slot| {
-            if let Slot::Given(Capability::Stub(id)) = slot {
-                self.imports.dup(*id);
-            }
+        value.for_each_capability(&mut |slot| match slot {
+            Slot::Given(Capability::Stub(id) | Capability::Writable(id)) => self.imports.dup(id.0),
+            Slot::Promise(id) => self.promises.acquire(*id),
+            Slot::Given(_) => {}
         });
         value.clone()
     }
-}
 
-/// Follows own members of plain data up to the first capability.
-fn walk<'a, T>(value: &'a Value<Slot<T>>, path: &'a [PathKey]) -> Reached<'a, T> {
-    let mut value = value;
-    for (index, key) in path.iter().enumerate() {
-        let next = match (value, key) {
-            (Value::Capability(Slot::Given(Capability::Target(target))), _) => {
-                return Reached::Target(target, &path[index..]);
-            }
-            (Value::Capability(Slot::Given(Capability::Stub(_))), _) => return Reached::PeerStub,
-            (Value::Undefined, key) => return Reached::Nowhere(key),
-            (Value::Object(members), PathKey::Name(name)) if !is_prototype_name(name) => members
-                .iter()
-                .find(|(member, _)| member == name)
-                .map(|(_, value)| value),
-            // A number that is no index casts to one that is out of range or is told apart by its fraction.
-            (Value::Array(items), PathKey::Index(at)) if *at >= 0.0 && at.fract() == 0.0 => {
-                items.get(*at as usize)
-            }
-            _ => None,
-        };
-        match next {
-            Some(next) => value = next,
-            None if index + 1 < path.len() => return Reached::Nowhere(&path[index + 1]),
-            None => return Reached::Undefined,
+    /// Gives up a reference to a promise; the last one also gives up its result, there or not.
+    pub(super) fn drop_promise(&mut self, id: PromiseId) {
+        if !self.promises.unref(id) {
+            return;
+        }
+        if let Some(outcome) = self.promises.remove_settled(id) {
+            return self.discard(outcome.unwrap_or_else(|error| error));
+        }
+        let backing = self.promises.get(id).and_then(|entry| entry.backing);
+        if let Some(import) = backing
+            && matches!(self.imports.get(import), Some(Import::Call { .. }))
+        {
+            // A call dropped before its answer is released at once.
+            self.imports.settle(import);
+            self.promises.remove_pending(id);
+            self.send(format!("[\"release\",{import},1]"));
         }
     }
-    match value {
-        Value::Capability(Slot::Given(Capability::Target(target))) => Reached::Target(target, &[]),
-        Value::Capability(Slot::Given(Capability::Stub(_))) => Reached::PeerStub,
-        other => Reached::Value(other),
+
+    /// Accounts for the capabilities in a value that nobody will see.
+    pub(super) fn discard(&mut self, value: Value<Slot<T>>) {
+        let mut slots = Vec::new();
+        value.for_each_capability(&mut |slot| {
+            if !matches!(slot, Slot::Given(Capability::Target(_) | Capability::Sink(_))) {
+                slots.push(slot.clone());
+            }
+        });
+        for slot in slots {
+            match slot {
+                Slot::Promise(id) => self.drop_promise(id),
+                Slot::Given(Capability::Stub(id) | Capability::Writable(id)) => self.release(id),
+                Slot::Given(Capability::Readable(id)) => {
+                    self.cancel_pipe(id, "ReadableStream RPC stub was disposed without being consumed");
+                }
+                Slot::Given(_) => {}
+            }
+        }
+    }
+}
+
+impl<T> Operation<T> {
+    /// Keeps the last `rest` keys of the path: the others have been followed.
+    fn keep(&mut self, rest: usize) {
+        self.path.drain(..self.path.len() - rest);
+    }
+}
+
+/// Where a path led.
+enum Found<T> {
+    Value(Value<Slot<T>>),
+    /// With the number of keys that are left.
+    Capability(Capability<T>, usize),
+    Promise(PromiseId, usize),
+    Undefined,
+    NotCallable,
+    Nowhere(String),
+}
+
+fn not_a_function<T>(path: &[PathKey]) -> Value<Slot<T>> {
+    Value::error("TypeError", format!("'{}' is not a function.", show_path(path)))
+}
+
+/// Why an operation means nothing on a writable stream.
+fn sink_refusal<T>(path: &[PathKey], action: &Action<T>) -> Option<String> {
+    match (path, action) {
+        (_, Action::Get) => Some("Cannot access properties on a WritableStream stub".into()),
+        (_, Action::Map(_)) => Some("Cannot use map() on a WritableStream".into()),
+        ([PathKey::Name(name)], _) if ["write", "close", "abort"].contains(&name.as_str()) => None,
+        ([PathKey::Name(name)], _) => Some(format!("Unknown WritableStream method: {name}")),
+        _ => Some("WritableStream stub only supports direct method calls".into()),
     }
 }

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::capability::Slot;
-use super::promise::PromiseId;
+use super::capability::{PromiseId, Slot};
 use crate::{ErrorValue, Value};
 
 #[derive(Debug)]
@@ -28,6 +27,15 @@ pub(super) struct Pipe<T> {
     /// The writer has closed or aborted.
     finished: bool,
     cancelled: Option<String>,
+    /// Read by the session itself, for a blob.
+    pub(super) blob: Option<Collected>,
+}
+
+/// A blob that is on its way.
+#[derive(Debug)]
+pub(super) struct Collected {
+    pub(super) promise: PromiseId,
+    pub(super) blob: crate::Blob,
 }
 
 impl<T> Default for Pipe<T> {
@@ -37,6 +45,7 @@ impl<T> Default for Pipe<T> {
             claimed: false,
             finished: false,
             cancelled: None,
+            blob: None,
         }
     }
 }

@@ -1,36 +1,41 @@
 //! Results that may not be there yet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use super::capability::{ImportId, Slot};
+use hashbrown::HashMap;
+
+use super::capability::{PromiseId, Slot};
 use super::operation::{Operation, WaitId};
 use crate::Value;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct PromiseId(u64);
-
-/// Who wants a promise's result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// Part of a value that is being put together: goes when its result was taken.
-    Anonymous,
-    /// An entry of the export table: stays until the peer releases it.
-    Export(i64),
-    /// Our own call.
-    Call(ImportId),
-    /// An export that is gone: goes as soon as it is settled and those who wait have it.
-    Nobody,
-}
-
 pub(super) type Outcome<T> = Result<Value<Slot<T>>, Value<Slot<T>>>;
 
+/// Who is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dependent {
+    Wait(WaitId),
+    /// An entry of the export table.
+    Export(i64),
+    /// The application pulled it.
+    Application,
+}
+
 #[derive(Debug)]
-struct Promise<T> {
-    origin: Origin,
-    outcome: Option<Outcome<T>>,
+pub(super) struct Promise<T> {
+    /// Values, table entries and handles of the application that name it.
+    pub(super) refs: u32,
+    pub(super) outcome: Option<Outcome<T>>,
+    /// The import that will settle it: then calls on it are sent there.
+    pub(super) backing: Option<i64>,
     /// Calls on a result that is not there yet, in the order they came.
-    queue: VecDeque<Operation<T>>,
-    dependents: Vec<WaitId>,
+    pub(super) queue: VecDeque<Operation<T>>,
+    pub(super) dependents: Vec<Dependent>,
+}
+
+impl<T> Promise<T> {
+    fn is_unwanted(&self) -> bool {
+        self.refs == 0 && self.queue.is_empty() && self.dependents.is_empty()
+    }
 }
 
 #[derive(Debug)]
@@ -51,15 +56,17 @@ impl<T> Default for Promises<T> {
 }
 
 impl<T> Promises<T> {
-    pub(super) fn pending(&mut self, origin: Origin) -> PromiseId {
+    /// A new promise, with one reference.
+    pub(super) fn pending(&mut self) -> PromiseId {
         let id = PromiseId(self.next);
         self.next += 1;
         self.unsettled += 1;
         self.entries.insert(
             id,
             Promise {
-                origin,
+                refs: 1,
                 outcome: None,
+                backing: None,
                 queue: VecDeque::new(),
                 dependents: Vec::new(),
             },
@@ -67,26 +74,26 @@ impl<T> Promises<T> {
         id
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn unsettled(&self) -> usize {
         self.unsettled
     }
 
-    pub(super) fn origin(&self, id: PromiseId) -> Option<Origin> {
-        self.entries.get(&id).map(|promise| promise.origin)
+    pub(super) fn get(&self, id: PromiseId) -> Option<&Promise<T>> {
+        self.entries.get(&id)
     }
 
-    pub(super) fn is_anonymous(&self, id: PromiseId) -> bool {
-        self.origin(id) == Some(Origin::Anonymous)
+    pub(super) fn get_mut(&mut self, id: PromiseId) -> Option<&mut Promise<T>> {
+        self.entries.get_mut(&id)
     }
 
-    pub(super) fn set_origin(&mut self, id: PromiseId, origin: Origin) {
+    pub(super) fn acquire(&mut self, id: PromiseId) {
         if let Some(promise) = self.entries.get_mut(&id) {
-            promise.origin = origin;
+            promise.refs += 1;
         }
-    }
-
-    pub(super) fn result(&self, id: PromiseId) -> Option<&Outcome<T>> {
-        self.entries.get(&id)?.outcome.as_ref()
     }
 
     pub(super) fn is_pending(&self, id: PromiseId) -> bool {
@@ -95,23 +102,12 @@ impl<T> Promises<T> {
             .is_some_and(|promise| promise.outcome.is_none())
     }
 
-    pub(super) fn enqueue(&mut self, id: PromiseId, operation: Operation<T>) {
-        if let Some(promise) = self.entries.get_mut(&id) {
-            promise.queue.push_back(operation);
-        }
-    }
-
-    pub(super) fn depend(&mut self, id: PromiseId, wait: WaitId) {
-        if let Some(promise) = self.entries.get_mut(&id) {
-            promise.dependents.push(wait);
-        }
-    }
-
-    /// Stores the outcome. `None` when the promise is gone or settled already: then the outcome comes back.
+    /// Stores the outcome. It comes back when the promise is gone or settled already.
     pub(super) fn settle(&mut self, id: PromiseId, outcome: Outcome<T>) -> Result<(), Outcome<T>> {
         match self.entries.get_mut(&id) {
             Some(promise) if promise.outcome.is_none() => {
                 promise.outcome = Some(outcome);
+                promise.backing = None;
                 self.unsettled -= 1;
                 Ok(())
             }
@@ -119,31 +115,50 @@ impl<T> Promises<T> {
         }
     }
 
-    pub(super) fn next_queued(&mut self, id: PromiseId) -> Option<Operation<T>> {
-        self.entries.get_mut(&id)?.queue.pop_front()
+    /// Takes the outcome out for a while; [`put_back`](Self::put_back) is to follow.
+    pub(super) fn borrow(&mut self, id: PromiseId) -> Option<Outcome<T>> {
+        self.entries.get_mut(&id)?.outcome.take()
     }
 
-    pub(super) fn take_dependents(&mut self, id: PromiseId) -> Vec<WaitId> {
-        self.entries
-            .get_mut(&id)
-            .map(|promise| std::mem::take(&mut promise.dependents))
-            .unwrap_or_default()
+    pub(super) fn put_back(&mut self, id: PromiseId, outcome: Outcome<T>) {
+        if let Some(promise) = self.entries.get_mut(&id) {
+            promise.outcome = Some(outcome);
+        }
     }
 
-    /// Removes a settled promise that nobody names any more.
-    pub(super) fn take_if_unwanted(&mut self, id: PromiseId) -> Option<Outcome<T>> {
-        let promise = self.entries.get(&id)?;
-        let unwanted =
-            promise.origin == Origin::Nobody && promise.outcome.is_some() && promise.dependents.is_empty();
-        if unwanted { self.take(id) } else { None }
+    /// Gives up one reference. `true` when nobody is left who could want the result.
+    pub(super) fn unref(&mut self, id: PromiseId) -> bool {
+        let Some(promise) = self.entries.get_mut(&id) else {
+            return false;
+        };
+        promise.refs = promise.refs.saturating_sub(1);
+        promise.is_unwanted()
     }
 
-    /// Removes a settled promise.
-    pub(super) fn take(&mut self, id: PromiseId) -> Option<Outcome<T>> {
+    pub(super) fn is_unwanted(&self, id: PromiseId) -> bool {
+        self.entries.get(&id).is_some_and(Promise::is_unwanted)
+    }
+
+    /// Removes an entry that is settled; one that is not has somebody at work for it.
+    pub(super) fn remove_settled(&mut self, id: PromiseId) -> Option<Outcome<T>> {
         if self.is_pending(id) {
             None
         } else {
             self.entries.remove(&id)?.outcome
         }
+    }
+
+    /// Removes an entry that will never be settled.
+    pub(super) fn remove_pending(&mut self, id: PromiseId) {
+        if self.is_pending(id) {
+            self.entries.remove(&id);
+            self.unsettled -= 1;
+        }
+    }
+
+    /// Everything, at the end of the session.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.unsettled = 0;
     }
 }

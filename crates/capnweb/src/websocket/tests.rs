@@ -9,37 +9,30 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
 use super::*;
-use crate::{Capability, Value};
+use crate::{Answer, Call, Capability, Error, Value};
 
 /// Counts, calls back, hands out itself, and reads streams.
 struct Everything;
 
 impl Target for Everything {
-    fn call(&self, mut call: Call) -> CallFuture {
-        Box::pin(async move {
-            let last = call.args.pop();
-            match (call.method(), last) {
-                (Some("add"), Some(Number(b))) => match call.args.first() {
-                    Some(Number(a)) => Ok(Number(a + b)),
-                    _ => Err(Value::error("RangeError", "two numbers")),
-                },
-                (Some("again"), None) => Ok(Value::Object(vec![(
-                    "it".into(),
-                    Cap(Capability::Target(Arc::new(Self))),
-                )])),
-                (Some("back"), Some(Cap(Capability::Stub(stub)))) => stub
-                    .call_path(vec![], vec!["called".into()])
-                    .await
-                    .map_err(|error| Value::error("Error", error.to_string())),
-                (Some("length"), Some(Cap(Capability::Readable(stream)))) => match stream.collect(10).await {
-                    Ok(bytes) => Ok(Number(bytes.len() as f64)),
-                    Err(error) => Err(Value::error("Error", error.to_string())),
-                },
-                (Some("ignore"), Some(_)) => Ok(Undefined),
-                (Some("never"), None) => std::future::pending().await,
-                _ => Err(call.not_a_function()),
+    fn call(&self, mut call: Call) -> Answer {
+        let last = call.args.pop();
+        match (call.method.as_str(), last) {
+            ("add", Some(Number(b))) => match call.args.first() {
+                Some(Number(a)) => Number(a + b).into(),
+                _ => Answer::error(Error::new("RangeError", "two numbers")),
+            },
+            ("again", None) => Value::object([("it", Stub::new(Self).into())]).into(),
+            ("back", Some(Cap(Capability::Stub(stub)))) => {
+                Answer::later(stub.invoke(["called".into()]).into_future())
             }
-        })
+            ("length", Some(Cap(Capability::Readable(stream)))) => {
+                Answer::later(async move { Ok(Number(stream.collect(10).await?.len() as f64)) })
+            }
+            ("ignore", Some(_)) => Undefined.into(),
+            ("never", None) => Answer::later(std::future::pending()),
+            _ => Answer::error(call.not_a_function()),
+        }
     }
 }
 
@@ -94,10 +87,7 @@ async fn both_ends() {
     });
     assert!(main.call("add", vec![Number(1.0), Number(2.0)]).await.is_ok());
     served.abort();
-    assert!(matches!(
-        waiting.await.unwrap(),
-        Err(crate::CallError::Disconnected(_))
-    ));
+    assert!(waiting.await.unwrap().unwrap_err().is_disconnected());
 }
 
 #[tokio::test]
@@ -176,6 +166,8 @@ async fn a_broken_protocol_is_told_then_closed_with_3000() {
             panic!("expected a close")
         };
         assert_eq!(u16::from(frame.code), 3000);
+        // Reading on is what sends the answering close.
+        assert!(socket.next().await.is_none());
         assert!(matches!(served.await.unwrap(), Err(SessionError::Protocol(_))));
     }
 }

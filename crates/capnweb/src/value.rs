@@ -1,0 +1,149 @@
+//! Values and errors with this crate's handles in them.
+
+use std::fmt;
+
+use capnweb_proto::ErrorValue;
+
+use crate::{Promise, ReadableStream, Stub, WritableStream};
+
+/// A value with capabilities of this crate. See [`capnweb_proto::Value`] for the kinds.
+pub type Value = capnweb_proto::Value<Capability>;
+
+/// A reference inside a value.
+#[derive(Clone)]
+pub enum Capability {
+    /// An object or function: the peer's, or one of ours.
+    Stub(Stub),
+    /// A result that may not be there yet. Peers get it by reference; whoever receives a value finds it replaced by what
+    /// it resolved to.
+    Promise(Promise),
+    /// A stream to read from.
+    Readable(ReadableStream),
+    /// A stream to write to.
+    Writable(WritableStream),
+}
+
+impl fmt::Debug for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stub(_) => "Stub",
+            Self::Promise(_) => "Promise",
+            Self::Readable(_) => "ReadableStream",
+            Self::Writable(_) => "WritableStream",
+        })
+    }
+}
+
+/// Handles have no value to compare: two are never equal.
+impl PartialEq for Capability {
+    fn eq(&self, _: &Self) -> bool {
+        false
+    }
+}
+
+macro_rules! capability {
+    ($($kind:ident($type:ty)),*) => {
+        $(impl From<$type> for Value {
+            fn from(handle: $type) -> Self {
+                Self::Capability(Capability::$kind(handle))
+            }
+        })*
+    };
+}
+capability!(
+    Stub(Stub),
+    Promise(Promise),
+    Readable(ReadableStream),
+    Writable(WritableStream)
+);
+
+/// What a call throws. Any value may be thrown; honest peers throw [errors](capnweb_proto::ErrorValue).
+#[derive(Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    value: Value,
+    disconnected: bool,
+}
+
+impl Error {
+    /// An error of a class, such as `TypeError`.
+    pub fn new(name: &str, message: impl Into<String>) -> Self {
+        Self::thrown(Value::error(name, message))
+    }
+
+    /// Any value, thrown.
+    pub fn thrown(value: Value) -> Self {
+        Self(Box::new(Inner {
+            value,
+            disconnected: false,
+        }))
+    }
+
+    pub(crate) fn disconnected(mut self) -> Self {
+        self.0.disconnected = true;
+        self
+    }
+
+    /// Whether the session broke, rather than the call failing at the peer.
+    pub fn is_disconnected(&self) -> bool {
+        self.0.disconnected
+    }
+
+    /// What was thrown.
+    pub fn value(&self) -> &Value {
+        &self.0.value
+    }
+
+    /// What was thrown.
+    pub fn into_value(self) -> Value {
+        self.0.value
+    }
+
+    /// The error, unless something else was thrown.
+    pub fn as_error(&self) -> Option<&ErrorValue<Capability>> {
+        if let Value::Error(error) = &self.0.value {
+            Some(error)
+        } else {
+            None
+        }
+    }
+
+    /// The `name` of an error.
+    pub fn name(&self) -> &str {
+        self.as_error().map_or("", |error| &error.name)
+    }
+
+    /// The message of an error; something else thrown as text.
+    pub fn message(&self) -> String {
+        match &self.0.value {
+            Value::Error(error) => error.message.clone(),
+            Value::String(text) => text.clone(),
+            other => format!("{other:?}"),
+        }
+    }
+}
+
+impl From<ErrorValue<Capability>> for Error {
+    fn from(error: ErrorValue<Capability>) -> Self {
+        Self::thrown(Value::Error(Box::new(error)))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.value {
+            Value::Error(error) => write!(f, "{}: {}", error.name, error.message),
+            other => write!(f, "thrown: {other:?}"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Error {}
