@@ -362,6 +362,12 @@ fn map_members<C, D, E>(
         .collect()
 }
 
+impl<C> Default for Value<C> {
+    fn default() -> Self {
+        Self::Undefined
+    }
+}
+
 impl<C> From<f64> for Value<C> {
     fn from(number: f64) -> Self {
         Self::Number(number)

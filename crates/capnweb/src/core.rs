@@ -93,10 +93,17 @@ pub(crate) struct State {
     pub(crate) readers: HashMap<PipeId, oneshot::Sender<Next>>,
     pub(crate) writers: HashMap<ImportId, Weak<Writer>>,
     pub(crate) broken: Option<Error>,
+    pub(crate) in_flight_at_end: usize,
     /// The application ended the session.
     pub(crate) shut_down: bool,
     on_broken: BTreeMap<u64, OnBroken>,
     next_on_broken: u64,
+}
+
+impl State {
+    pub(crate) fn pending_cells(&self) -> usize {
+        self.cells.values().filter(|cell| cell.strong_count() > 0).count()
+    }
 }
 
 /// What is to be done once the session is unlocked.
@@ -127,6 +134,7 @@ impl Core {
                 readers: HashMap::new(),
                 writers: HashMap::new(),
                 broken: None,
+                in_flight_at_end: 0,
                 shut_down: false,
                 on_broken: BTreeMap::new(),
                 next_on_broken: 0,
@@ -436,6 +444,7 @@ impl Core {
                 return None;
             }
             state.broken = Some(error.clone());
+            state.in_flight_at_end = state.pending_cells();
             state.session.shut_down();
             Some((
                 std::mem::take(&mut state.on_broken),

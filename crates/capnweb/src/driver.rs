@@ -43,7 +43,7 @@ pub(crate) trait Wire {
     fn close(&mut self, code: u16, reason: &str) -> impl Future<Output = ()> + Send;
 }
 
-type Running = FuturesUnordered<BoxFuture<'static, (CallId, Result<Value, Error>)>>;
+pub(crate) type Running = FuturesUnordered<BoxFuture<'static, (CallId, Result<Value, Error>)>>;
 
 enum Woke {
     Message(Received),
@@ -218,7 +218,7 @@ fn filtered(options: &SessionOptions, fault: &ProtocolError) -> String {
 }
 
 /// Hands on everything the session has for the application, in order. `Some`: the peer ended the session.
-fn deliver(core: &Arc<Core>, running: &mut Running) -> Option<Error> {
+pub(crate) fn deliver(core: &Arc<Core>, running: &mut Running) -> Option<Error> {
     let mut settled: Vec<Settled> = Vec::new();
     loop {
         let mut aborted = None;

@@ -10,9 +10,9 @@
 //! struct Greeter;
 //!
 //! impl Target for Greeter {
-//!     fn call(&self, mut call: Call) -> Answer {
-//!         match (call.method.as_str(), call.take(0)) {
-//!             ("greet", Value::String(name)) => Value::from(format!("Hello, {name}!")).into(),
+//!     fn call(&self, call: Call) -> Answer {
+//!         match (call.method.as_str(), call.args.first()) {
+//!             ("greet", Some(Value::String(name))) => Value::from(format!("Hello, {name}!")).into(),
 //!             _ => Answer::error(call.not_a_function()),
 //!         }
 //!     }
@@ -35,12 +35,15 @@
 //! listener makes it and hands over the byte stream. The protocol's logic, without any I/O, is in [`capnweb_proto`].
 
 pub mod guide;
+pub mod server;
 
+mod batch;
 mod core;
 mod driver;
 mod map;
 mod pair;
 mod promise;
+mod reconnect;
 mod session;
 mod stream;
 mod stub;
@@ -49,12 +52,14 @@ mod value;
 mod websocket;
 
 pub use self::core::Registration;
+pub use batch::{BatchError, batch, batch_over_http, serve_batch};
 pub use capnweb_proto::{
     Blob, BytesKind, ErrorValue, Limits, PathKey, PlainError, ProtocolError, Request, Response, Stats,
     normal_headers,
 };
 pub use pair::pair;
 pub use promise::{Promise, Wait};
+pub use reconnect::{Break, Reconnecting};
 pub use session::{OnSendError, Session, SessionError, SessionOptions};
 pub use stream::{ReadableStream, Sink, WritableStream};
 pub use stub::Stub;

@@ -113,6 +113,14 @@ impl Session {
         }
     }
 
+    /// Calls and reads of ours that have no answer; after the end, that had none when it came.
+    pub fn in_flight(&self) -> usize {
+        self.0.with(|state| match &state.broken {
+            Some(_) => state.in_flight_at_end,
+            None => state.pending_cells(),
+        })
+    }
+
     /// Ends the session from this side: no abort message; everything pending fails on both.
     pub fn shut_down(&self) {
         self.0.with(|state| state.shut_down = true);

@@ -1,7 +1,7 @@
 //! Streams, both ways.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use capnweb_proto::{ImportId, PipeId};
 use futures_util::future::BoxFuture;
@@ -245,11 +245,22 @@ enum Drain {
     Local(Local),
 }
 
-struct Remote(Arc<Core>, ImportId);
+struct Remote {
+    core: Arc<Core>,
+    id: ImportId,
+    /// From the first write on: it hears of failures between two writes.
+    writer: OnceLock<Arc<Writer>>,
+}
+
+impl Remote {
+    fn writer(&self) -> &Writer {
+        self.writer.get_or_init(|| self.core.writer(self.id))
+    }
+}
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        self.0.give_back(Dropped::Import(self.1));
+        self.core.give_back(Dropped::Import(self.id));
     }
 }
 
@@ -288,7 +299,11 @@ impl WritableStream {
     }
 
     pub(crate) fn remote(core: Arc<Core>, id: ImportId) -> Self {
-        Self(Drain::Remote(Arc::new(Remote(core, id))))
+        Self(Drain::Remote(Arc::new(Remote {
+            core,
+            id,
+            writer: OnceLock::new(),
+        })))
     }
 
     pub(crate) fn home(target: Arc<dyn Target>) -> Self {
@@ -297,7 +312,7 @@ impl WritableStream {
 
     pub(crate) fn import_of(&self, core: &Arc<Core>) -> Option<ImportId> {
         match &self.0 {
-            Drain::Remote(remote) if Arc::ptr_eq(&remote.0, core) => Some(remote.1),
+            Drain::Remote(remote) if Arc::ptr_eq(&remote.core, core) => Some(remote.id),
             _ => None,
         }
     }
@@ -312,7 +327,7 @@ impl WritableStream {
     /// Writes one chunk and waits for room for the next. Not cancel safe: the chunk may be on its way.
     pub async fn write(&self, chunk: Value) -> Result<(), Error> {
         match &self.0 {
-            Drain::Remote(remote) => remote.0.writer(remote.1).write(chunk).await,
+            Drain::Remote(remote) => remote.writer().write(chunk).await,
             Drain::Local(target) => call(target, "write", Some(chunk)).await,
         }
     }
@@ -320,7 +335,7 @@ impl WritableStream {
     /// Ends the stream and waits until everything has been taken.
     pub async fn close(&self) -> Result<(), Error> {
         match &self.0 {
-            Drain::Remote(remote) => remote.0.writer(remote.1).close().await,
+            Drain::Remote(remote) => remote.writer().close().await,
             Drain::Local(target) => call(target, "close", None).await,
         }
     }
@@ -328,7 +343,7 @@ impl WritableStream {
     /// Breaks the stream off.
     pub async fn abort(&self, reason: Error) {
         match &self.0 {
-            Drain::Remote(remote) => remote.0.writer(remote.1).abort(reason),
+            Drain::Remote(remote) => remote.writer().abort(reason),
             Drain::Local(target) => {
                 let _ = call(target, "abort", Some(reason.into_value())).await;
             }
