@@ -491,9 +491,9 @@ fn bytes<C>(text: &str, kind: Option<&Json>) -> Result<Value<C>, ProtocolError> 
     let bytes = BASE64
         .decode(text)
         .map_err(|_| ProtocolError::BadParts("Invalid base64 in a bytes expression".into()))?;
-    if let BytesKind::Other(name, size) = kind
-        && bytes.len() % size != 0
-    {
+    let size = kind.element_size();
+    if bytes.len() % size != 0 {
+        let name = kind.name();
         let text = format!(
             "Invalid byte length {} for {name}; expected a multiple of {size}",
             bytes.len()
@@ -603,9 +603,9 @@ pub fn encode<C>(
             out.push_str("[\"bytes\",\"");
             BASE64.encode_string(bytes, out);
             out.push('"');
-            if let BytesKind::Other(name, _) = kind {
+            if *kind != BytesKind::Uint8Array {
                 out.push_str(",\"");
-                out.push_str(name);
+                out.push_str(kind.name());
                 out.push('"');
             }
             out.push(']');

@@ -17,7 +17,6 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 
 pub use capability::{CallId, Capability, Event, ImportId, PipeId, PipeItem, PromiseId, Subject};
-use capability::{Slot, expose};
 use exports::{Export, Exports};
 use imports::{Import, Imports};
 use operation::{Action, From, Operation, Wait, WaitId};
@@ -327,9 +326,9 @@ impl<T: Clone> Session<T> {
     pub fn read_pipe(&mut self, id: PipeId) -> Option<PipeItem<T>> {
         let item = self.take_from_pipe(id)?;
         Some(match item {
-            pipe::Item::Chunk(value) => PipeItem::Chunk(expose(value)),
+            pipe::Item::Chunk(value) => PipeItem::Chunk(value),
             pipe::Item::End => PipeItem::End,
-            pipe::Item::Failed(value) => PipeItem::Failed(expose(value)),
+            pipe::Item::Failed(value) => PipeItem::Failed(value),
         })
     }
 
@@ -409,7 +408,7 @@ impl<T: Clone> Session<T> {
         // Stubs in an abort have no owner; an error keeps its text.
         let plain = reason
             .clone()
-            .try_map::<Slot<T>, ()>(&mut |_| Ok(Value::Undefined));
+            .try_map::<Capability<T>, ()>(&mut |_| Ok(Value::Undefined));
         let mut out = String::from("[\"abort\",");
         let length = out.len();
         let value = plain.unwrap_or(Value::Undefined);
@@ -471,10 +470,10 @@ impl<T: Clone> Session<T> {
                     None => Value::Undefined,
                 };
                 // Stubs in it are of a session that is over.
-                let reason = reason.try_map::<Slot<T>, ()>(&mut |_| Ok(Value::Undefined));
+                let reason = reason.try_map::<Capability<T>, ()>(&mut |_| Ok(Value::Undefined));
                 self.shut_down();
                 self.events
-                    .push_back(Event::Aborted(expose(reason.unwrap_or(Value::Undefined))));
+                    .push_back(Event::Aborted(reason.unwrap_or(Value::Undefined)));
                 Ok(())
             }
         }
@@ -505,7 +504,7 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    fn decode(&mut self, expression: Json, size: usize) -> Result<Value<Slot<T>>, ProtocolError> {
+    fn decode(&mut self, expression: Json, size: usize) -> Result<Value<Capability<T>>, ProtocolError> {
         let limits = self.limits;
         decode(
             expression,
@@ -516,31 +515,19 @@ impl<T: Clone> Session<T> {
     }
 
     /// A value of the application, with references of the session's own.
-    fn take_in(&mut self, value: Value<Capability<T>>) -> Value<Slot<T>> {
-        let taken = value.try_map::<Slot<T>, std::convert::Infallible>(&mut |capability| {
-            Ok(match capability {
-                Capability::Promise(id) => {
-                    self.promises.acquire(id);
-                    Value::Capability(Slot::Promise(id))
-                }
-                Capability::Property(subject, path) => {
-                    if self.backing(subject).is_some() {
-                        Value::Capability(Slot::Given(Capability::Property(subject, path)))
-                    } else {
-                        Value::Capability(Slot::Promise(self.operate(subject, &path, Action::Get)))
-                    }
-                }
-                Capability::Stub(id) | Capability::Writable(id) => {
-                    self.imports.dup(id.0);
-                    Value::Capability(Slot::Given(capability))
-                }
-                capability => Value::Capability(Slot::Given(capability)),
-            })
+    fn take_in(&mut self, value: Value<Capability<T>>) -> Value<Capability<T>> {
+        let mut value = value;
+        value.for_each_capability_mut(&mut |capability| {
+            let property = match capability {
+                Capability::Promise(id) => return self.promises.acquire(*id),
+                Capability::Stub(id) | Capability::Writable(id) => return self.imports.dup(id.0),
+                Capability::Property(property) if self.backing(property.0).is_none() => property,
+                _ => return,
+            };
+            let (subject, path) = (property.0, std::mem::take(&mut property.1));
+            *capability = Capability::Promise(self.operate(subject, &path, Action::Get));
         });
-        match taken {
-            Ok(value) => value,
-            Err(never) => match never {},
-        }
+        value
     }
 
     /// Where the peer knows a subject.
@@ -574,7 +561,7 @@ impl<T: Clone> Session<T> {
             Action::Get if path.is_empty() => {
                 // Reading nothing of a stub is the stub.
                 self.imports.dup(import);
-                let stub = Value::Capability(Slot::Given(Capability::Stub(ImportId(import))));
+                let stub = Value::Capability(Capability::Stub(ImportId(import)));
                 return self.settle(result, Ok(stub));
             }
             Action::Get => None,
@@ -614,7 +601,11 @@ impl<T: Clone> Session<T> {
     }
 
     /// Appends arguments, continuing at the level of the call.
-    fn write_args(&mut self, args: &[Value<Slot<T>>], out: &mut String) -> Result<(), crate::Unwritable> {
+    fn write_args(
+        &mut self,
+        args: &[Value<Capability<T>>],
+        out: &mut String,
+    ) -> Result<(), crate::Unwritable> {
         let mut encoder = self.encoder(false);
         let mark = crate::expression::Encode::mark(&encoder);
         out.push('[');
@@ -635,7 +626,7 @@ impl<T: Clone> Session<T> {
         &mut self,
         import: i64,
         path: &[PathKey],
-        captures: Vec<Value<Slot<T>>>,
+        captures: Vec<Value<Capability<T>>>,
         instructions: &[String],
         result: PromiseId,
     ) {
@@ -693,7 +684,7 @@ impl<T: Clone> Session<T> {
         let id = self.exports.reserve();
         // The pushed expression is nearly always one call, whose promise then is the export's own.
         let promise = match value {
-            Value::Capability(Slot::Promise(promise)) => promise,
+            Value::Capability(Capability::Promise(promise)) => promise,
             other => {
                 let promise = self.promises.pending();
                 self.settle(promise, Ok(other));
@@ -736,7 +727,7 @@ impl<T: Clone> Session<T> {
             Export::Target { .. } | Export::Pipe(_) => "Cannot pull a WritableStream stub",
         };
         let mut out = format!("[\"reject\",{id},");
-        let error: Value<Slot<T>> = Value::error("Error", refusal);
+        let error: Value<Capability<T>> = Value::error("Error", refusal);
         // An error always gets through.
         let _ = encode(&error, 0, &mut out, &mut self.encoder(true));
         out.push(']');
@@ -764,7 +755,7 @@ impl<T: Clone> Session<T> {
         if let Err(error) = encode(value, 0, &mut out, &mut encoder) {
             crate::expression::Encode::undo(&mut encoder, mark);
             out.truncate(length);
-            let error: Value<Slot<T>> = Value::error("TypeError", error.text());
+            let error: Value<Capability<T>> = Value::error("TypeError", error.text());
             out = format!("[\"reject\",{id},");
             // An error always gets through.
             let _ = encode(&error, 0, &mut out, &mut self.encoder(true));

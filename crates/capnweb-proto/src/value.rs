@@ -94,46 +94,77 @@ pub struct ErrorValue<C> {
 
 /// JavaScript's containers of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "they are JavaScript's own names")]
 pub enum BytesKind {
     /// The container that needs no name on the wire, and the only one 0.5 peers know.
     #[default]
     Uint8Array,
-    /// Any other, by its class name and element size in bytes.
-    Other(&'static str, usize),
+    ArrayBuffer,
+    DataView,
+    Int8Array,
+    Uint8ClampedArray,
+    Int16Array,
+    Uint16Array,
+    Int32Array,
+    Uint32Array,
+    Float32Array,
+    Float64Array,
+    BigInt64Array,
+    BigUint64Array,
 }
 
 impl BytesKind {
-    const OTHERS: [(&'static str, usize); 12] = [
-        ("ArrayBuffer", 1),
-        ("DataView", 1),
-        ("Int8Array", 1),
-        ("Uint8ClampedArray", 1),
-        ("Int16Array", 2),
-        ("Uint16Array", 2),
-        ("Int32Array", 4),
-        ("Uint32Array", 4),
-        ("Float32Array", 4),
-        ("Float64Array", 8),
-        ("BigInt64Array", 8),
-        ("BigUint64Array", 8),
+    const ALL: [Self; 13] = [
+        Self::Uint8Array,
+        Self::ArrayBuffer,
+        Self::DataView,
+        Self::Int8Array,
+        Self::Uint8ClampedArray,
+        Self::Int16Array,
+        Self::Uint16Array,
+        Self::Int32Array,
+        Self::Uint32Array,
+        Self::Float32Array,
+        Self::Float64Array,
+        Self::BigInt64Array,
+        Self::BigUint64Array,
     ];
 
     /// The container of this class name.
     pub fn named(name: &str) -> Option<Self> {
-        if name == "Uint8Array" {
-            return Some(Self::Uint8Array);
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The class name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uint8Array => "Uint8Array",
+            Self::ArrayBuffer => "ArrayBuffer",
+            Self::DataView => "DataView",
+            Self::Int8Array => "Int8Array",
+            Self::Uint8ClampedArray => "Uint8ClampedArray",
+            Self::Int16Array => "Int16Array",
+            Self::Uint16Array => "Uint16Array",
+            Self::Int32Array => "Int32Array",
+            Self::Uint32Array => "Uint32Array",
+            Self::Float32Array => "Float32Array",
+            Self::Float64Array => "Float64Array",
+            Self::BigInt64Array => "BigInt64Array",
+            Self::BigUint64Array => "BigUint64Array",
         }
-        Self::OTHERS
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(name, size)| Self::Other(name, *size))
     }
 
     /// Bytes of one element.
     pub fn element_size(self) -> usize {
         match self {
-            Self::Uint8Array => 1,
-            Self::Other(_, size) => size,
+            Self::Uint8Array
+            | Self::ArrayBuffer
+            | Self::DataView
+            | Self::Int8Array
+            | Self::Uint8ClampedArray => 1,
+            Self::Int16Array | Self::Uint16Array => 2,
+            Self::Int32Array | Self::Uint32Array | Self::Float32Array => 4,
+            Self::Float64Array | Self::BigInt64Array | Self::BigUint64Array => 8,
         }
     }
 }
@@ -315,6 +346,26 @@ impl<C> Value<C> {
                 .map(|(name, value)| (name.into(), value))
                 .collect(),
         )
+    }
+
+    /// Calls `visit` with every capability inside, to be changed.
+    pub fn for_each_capability_mut(&mut self, visit: &mut impl FnMut(&mut C)) {
+        match self {
+            Self::Capability(capability) => visit(capability),
+            Self::Array(items) => items
+                .iter_mut()
+                .for_each(|item| item.for_each_capability_mut(visit)),
+            Self::Object(members) => members
+                .iter_mut()
+                .for_each(|(_, value)| value.for_each_capability_mut(visit)),
+            Self::Error(error) => error
+                .props
+                .iter_mut()
+                .for_each(|(_, value)| value.for_each_capability_mut(visit)),
+            Self::Request(request) => request.body.for_each_capability_mut(visit),
+            Self::Response(response) => response.body.for_each_capability_mut(visit),
+            _ => {}
+        }
     }
 
     /// An error value that carries what a thrown error does.

@@ -76,7 +76,7 @@ struct Lines {
 impl Wire for Lines {
     fn poll_recv(&mut self, _: &mut Context<'_>) -> Poll<Received> {
         match self.incoming.pop_front() {
-            Some(line) => Poll::Ready(Received::Text(line)),
+            Some(line) => Poll::Ready(Received::Text(line.into())),
             None => {
                 self.shared.read.notify_one();
                 Poll::Pending
@@ -148,7 +148,7 @@ async fn exchange(
     for line in answer.split('\n').filter(|_| !answer.is_empty()) {
         core.drive(|state| state.session.handle_message(line))
             .map_err(|error| Error::new(error.class(), error.to_string()))?;
-        if let Some(error) = deliver(core, &mut running) {
+        if let Some(error) = deliver(core, &mut running, &mut false) {
             return Err(error);
         }
     }

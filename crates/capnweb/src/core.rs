@@ -373,7 +373,7 @@ impl Core {
                     Some(id) => Wire::Writable(id),
                     None => Wire::Sink(Local::new(stream.into_target())),
                 }),
-                Capability::Promise(promise) => self.promise_to_wire(state, promise, later),
+                Capability::Promise(promise) => self.promise_to_wire(state, *promise, later),
             })
         });
         match wire {
@@ -391,13 +391,16 @@ impl Core {
         match (&promise.base, promise.path.as_slice()) {
             (Base::Stub(stub), path) => {
                 if let Some(id) = stub.import_of(self) {
-                    return WireValue::Capability(Wire::Property(Subject::Stub(id), path.to_vec()));
+                    return WireValue::Capability(Wire::Property(Box::new((
+                        Subject::Stub(id),
+                        path.to_vec(),
+                    ))));
                 }
             }
             (Base::Cell(cell), path) if cell.is_pending_in(self) => {
                 return WireValue::Capability(match path {
                     [] => Wire::Promise(cell.id()),
-                    path => Wire::Property(Subject::Promise(cell.id()), path.to_vec()),
+                    path => Wire::Property(Box::new((Subject::Promise(cell.id()), path.to_vec()))),
                 });
             }
             (Base::Cell(cell), []) => {

@@ -9,6 +9,7 @@ use capnweb_proto::{CallId, Event, PlainError, ProtocolError, Subject};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::core::Core;
 use crate::promise::Settled;
@@ -25,7 +26,7 @@ const ABORTED: u16 = 3000;
 /// What arrived.
 pub(crate) enum Received {
     /// A message.
-    Text(String),
+    Text(Utf8Bytes),
     /// Something that is no message.
     Garbage,
     /// The end, as the application is told of it.
@@ -101,8 +102,10 @@ async fn pump(
     let mut burst = 0;
     let mut wake = Box::pin(core.wake.notified());
     let mut stalled = None;
+    // Somebody here has got a result.
+    let mut answered = false;
     loop {
-        if let Some(error) = deliver(core, &mut running) {
+        if let Some(error) = deliver(core, &mut running, &mut answered) {
             let reason = error.message();
             return (Ok(()), error, Some(reason));
         }
@@ -129,7 +132,13 @@ async fn pump(
                     return Poll::Ready(Woke::Command);
                 }
             }
-            // Nothing more is ready: feed all there is, flush once. A flush a message costs five times as much.
+            // Nothing more is ready. What was just answered is likely to make the application call again, so that runs
+            // first, once: then its calls leave together with the releases of what they follow.
+            if std::mem::take(&mut answered) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            // Feed all there is, flush once. A flush a message costs five times as much.
             if outgoing.is_empty() {
                 core.drive(|state| outgoing.extend(std::iter::from_fn(|| state.session.poll_message())));
             }
@@ -218,7 +227,8 @@ fn filtered(options: &SessionOptions, fault: &ProtocolError) -> String {
 }
 
 /// Hands on everything the session has for the application, in order. `Some`: the peer ended the session.
-pub(crate) fn deliver(core: &Arc<Core>, running: &mut Running) -> Option<Error> {
+/// `answered` becomes true when somebody got a result.
+pub(crate) fn deliver(core: &Arc<Core>, running: &mut Running, answered: &mut bool) -> Option<Error> {
     let mut settled: Vec<Settled> = Vec::new();
     loop {
         let mut aborted = None;
@@ -279,6 +289,7 @@ pub(crate) fn deliver(core: &Arc<Core>, running: &mut Running) -> Option<Error> 
             None
         });
         for settled in settled.drain(..) {
+            *answered = true;
             settled.tell();
         }
         let (call, reply, held) = match delivery {

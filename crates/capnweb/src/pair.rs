@@ -35,7 +35,7 @@ struct Channel(
 impl Wire for Channel {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         self.1.poll_recv(cx).map(|message| match message {
-            Some(Some(text)) => Received::Text(text),
+            Some(Some(text)) => Received::Text(text.into()),
             Some(None) => Received::Closed("3000 ".into()),
             None => Received::Closed("1006 ".into()),
         })

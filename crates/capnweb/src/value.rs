@@ -16,7 +16,7 @@ pub enum Capability {
     Stub(Stub),
     /// A result that may not be there yet. Peers get it by reference; whoever receives a value finds it replaced by what
     /// it resolved to.
-    Promise(Promise),
+    Promise(Box<Promise>),
     /// A stream to read from.
     Readable(ReadableStream),
     /// A stream to write to.
@@ -50,12 +50,13 @@ macro_rules! capability {
         })*
     };
 }
-capability!(
-    Stub(Stub),
-    Promise(Promise),
-    Readable(ReadableStream),
-    Writable(WritableStream)
-);
+capability!(Stub(Stub), Readable(ReadableStream), Writable(WritableStream));
+
+impl From<Promise> for Value {
+    fn from(promise: Promise) -> Self {
+        Self::Capability(Capability::Promise(Box::new(promise)))
+    }
+}
 
 /// What a call throws. Any value may be thrown; honest peers throw [errors](capnweb_proto::ErrorValue).
 #[derive(Clone)]

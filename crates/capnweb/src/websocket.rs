@@ -153,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for WebSocketStream<S> {
                 Poll::Ready(message) => message,
             };
             return Poll::Ready(match message {
-                Some(Ok(Message::Text(text))) => Received::Text(text.to_string()),
+                Some(Ok(Message::Text(text))) => Received::Text(text),
                 Some(Ok(Message::Binary(_))) => Received::Garbage,
                 Some(Ok(Message::Close(frame))) => {
                     let (code, reason) = frame.map_or((1005, String::new()), |frame| {

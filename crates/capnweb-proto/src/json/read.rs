@@ -1,6 +1,6 @@
 //! The parser. Its own stack is on the heap, so no input can overflow the program's.
 
-use std::collections::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::Json;
 
@@ -32,6 +32,7 @@ enum Open {
 /// Parses one value and nothing after it. `max_depth` counts nested containers.
 pub fn parse(text: &str, max_depth: usize) -> Result<Json, ReadError> {
     let mut reader = Reader {
+        text,
         bytes: text.as_bytes(),
         at: 0,
     };
@@ -102,6 +103,20 @@ pub fn parse(text: &str, max_depth: usize) -> Result<Json, ReadError> {
 
 /// Of members of one name the last value, at the place of the first.
 fn last_of_each(members: Vec<(String, Json)>) -> Vec<(String, Json)> {
+    /// Below this, looking at all is quicker than hashing.
+    const FEW: usize = 16;
+    let repeats = if members.len() < FEW {
+        members
+            .iter()
+            .enumerate()
+            .any(|(at, (name, _))| members[..at].iter().any(|(earlier, _)| earlier == name))
+    } else {
+        let mut names = HashSet::with_capacity(members.len());
+        !members.iter().all(|(name, _)| names.insert(name.as_str()))
+    };
+    if !repeats {
+        return members;
+    }
     let mut places: HashMap<String, usize> = HashMap::with_capacity(members.len());
     let mut kept: Vec<(String, Json)> = Vec::with_capacity(members.len());
     for (name, value) in members {
@@ -125,6 +140,7 @@ fn push(open: &mut Vec<Open>, container: Open, max_depth: usize) -> Result<(), R
 }
 
 struct Reader<'a> {
+    text: &'a str,
     bytes: &'a [u8],
     at: usize,
 }
@@ -216,7 +232,7 @@ impl Reader<'_> {
             self.digits()?;
         }
         // Rust's parser rounds as JavaScript does and gives Infinity for what is out of range.
-        let text = std::str::from_utf8(&self.bytes[start..self.at]).unwrap_or_default();
+        let text = self.text.get(start..self.at).unwrap_or_default();
         text.parse()
             .map(Json::Number)
             .map_err(|_| self.expected("a number"))
@@ -227,14 +243,19 @@ impl Reader<'_> {
         let mut text = String::new();
         loop {
             let start = self.at;
-            while self
-                .peek()
-                .is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f))
-            {
-                self.at += 1;
+            let rest = &self.bytes[start..];
+            let length = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            // Without a branch a byte, so that it is done many bytes at a time.
+            let has_control = rest[..length]
+                .iter()
+                .fold(false, |found, byte| found | (*byte < 0x20));
+            if has_control {
+                self.at += rest.iter().take_while(|byte| **byte >= 0x20).count();
+                return Err(self.expected("the end of a text"));
             }
-            // The input is a `str`, and a run ends before an ASCII byte, so it is whole characters.
-            text.push_str(std::str::from_utf8(&self.bytes[start..self.at]).unwrap_or_default());
+            self.at += length;
+            // A run ends before an ASCII byte, so it is whole characters.
+            text.push_str(self.text.get(start..self.at).unwrap_or_default());
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;

@@ -53,10 +53,10 @@ pub enum Capability<T> {
     Readable(PipeId),
     /// Only to send: the readable end of a stream of ours, opened with [`open_pipe`](super::Session::open_pipe).
     Pipe(ImportId),
-    /// Only to send: a result that may not be there yet.
+    /// Only to send: a result that may not be there yet. Inside the session it holds a reference.
     Promise(PromiseId),
     /// Only to send: a property of a stub or result.
-    Property(Subject, Vec<PathKey>),
+    Property(Box<(Subject, Vec<PathKey>)>),
 }
 
 /// One item of a stream.
@@ -111,26 +111,4 @@ pub enum Event<T> {
     WriterClosed(ImportId, Result<(), Value<Capability<T>>>),
     /// The peer ended the session. Everything pending fails with this value.
     Aborted(Value<Capability<T>>),
-}
-
-/// A capability inside the session, where a value may also hold promises that are not settled yet.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Slot<T> {
-    Given(Capability<T>),
-    /// Holds a reference to the promise.
-    Promise(PromiseId),
-}
-
-/// A value as the application sees it. Its promises are settled: one that was not would read as undefined.
-pub(super) fn expose<T>(value: Value<Slot<T>>) -> Value<Capability<T>> {
-    let exposed = value.try_map::<_, std::convert::Infallible>(&mut |slot| {
-        Ok(match slot {
-            Slot::Given(capability) => Value::Capability(capability),
-            Slot::Promise(_) => Value::Undefined,
-        })
-    });
-    match exposed {
-        Ok(value) => value,
-        Err(never) => match never {},
-    }
 }

@@ -1,7 +1,7 @@
 //! Where the perspective is flipped: ids in what the peer wrote are the peer's.
 
 use super::Session;
-use super::capability::{Capability, ImportId, PipeId, Slot};
+use super::capability::{Capability, ImportId, PipeId};
 use super::exports::Export;
 use super::map::Body;
 use super::operation::{Action, From, Operation};
@@ -16,19 +16,18 @@ pub(super) struct Decoder<'a, T> {
     pub(super) size: usize,
 }
 
-impl<T: Clone> Decode<Slot<T>> for Decoder<'_, T> {
-    fn stub(&mut self, id: i64) -> Result<Value<Slot<T>>, ProtocolError> {
-        self.import(id)
-            .map(|id| Value::Capability(Slot::Given(Capability::Stub(id))))
+impl<T: Clone> Decode<Capability<T>> for Decoder<'_, T> {
+    fn stub(&mut self, id: i64) -> Result<Value<Capability<T>>, ProtocolError> {
+        self.import(id).map(|id| Value::Capability(Capability::Stub(id)))
     }
 
-    fn writable(&mut self, id: i64) -> Result<Value<Slot<T>>, ProtocolError> {
+    fn writable(&mut self, id: i64) -> Result<Value<Capability<T>>, ProtocolError> {
         let import = self.import(id)?;
         self.session.writers.entry(import).or_default();
-        Ok(Value::Capability(Slot::Given(Capability::Writable(import))))
+        Ok(Value::Capability(Capability::Writable(import)))
     }
 
-    fn promise(&mut self, id: i64) -> Result<Value<Slot<T>>, ProtocolError> {
+    fn promise(&mut self, id: i64) -> Result<Value<Capability<T>>, ProtocolError> {
         self.room()?;
         let promise = self.session.promises.pending();
         if self.session.imports.promise(id, promise) {
@@ -39,15 +38,15 @@ impl<T: Clone> Decode<Slot<T>> for Decoder<'_, T> {
             let text = "Bug in RPC system: The peer sent a promise reusing an existing export ID.";
             self.session.settle(promise, Err(Value::error("Error", text)));
         }
-        Ok(Value::Capability(Slot::Promise(promise)))
+        Ok(Value::Capability(Capability::Promise(promise)))
     }
 
-    fn readable(&mut self, id: i64) -> Result<Value<Slot<T>>, ProtocolError> {
+    fn readable(&mut self, id: i64) -> Result<Value<Capability<T>>, ProtocolError> {
         let pipe = PipeId(id);
         let claimed = self.session.exports.holds_pipe(pipe)
             && self.session.pipes.get_mut(&pipe).is_some_and(|pipe| pipe.claim());
         if claimed {
-            Ok(Value::Capability(Slot::Given(Capability::Readable(pipe))))
+            Ok(Value::Capability(Capability::Readable(pipe)))
         } else {
             Err(ProtocolError::NotAPipe(id))
         }
@@ -57,8 +56,8 @@ impl<T: Clone> Decode<Slot<T>> for Decoder<'_, T> {
         &mut self,
         id: i64,
         path: Vec<PathKey>,
-        args: Option<Vec<Value<Slot<T>>>>,
-    ) -> Result<Value<Slot<T>>, ProtocolError> {
+        args: Option<Vec<Value<Capability<T>>>>,
+    ) -> Result<Value<Capability<T>>, ProtocolError> {
         self.run(id, path, args.map_or(Action::Get, Action::Call))
     }
 
@@ -66,9 +65,9 @@ impl<T: Clone> Decode<Slot<T>> for Decoder<'_, T> {
         &mut self,
         id: i64,
         path: Vec<PathKey>,
-        captures: Vec<Value<Slot<T>>>,
+        captures: Vec<Value<Capability<T>>>,
         instructions: Vec<Json>,
-    ) -> Result<Value<Slot<T>>, ProtocolError> {
+    ) -> Result<Value<Capability<T>>, ProtocolError> {
         self.run(
             id,
             path,
@@ -79,9 +78,13 @@ impl<T: Clone> Decode<Slot<T>> for Decoder<'_, T> {
         )
     }
 
-    fn blob(&mut self, media_type: String, content: Value<Slot<T>>) -> Result<Value<Slot<T>>, ProtocolError> {
+    fn blob(
+        &mut self,
+        media_type: String,
+        content: Value<Capability<T>>,
+    ) -> Result<Value<Capability<T>>, ProtocolError> {
         let promise = self.session.promises.pending();
-        if let Value::Capability(Slot::Given(Capability::Readable(id))) = content
+        if let Value::Capability(Capability::Readable(id)) = content
             && let Some(pipe) = self.session.pipes.get_mut(&id)
         {
             let blob = Blob {
@@ -92,14 +95,14 @@ impl<T: Clone> Decode<Slot<T>> for Decoder<'_, T> {
             // What came before the blob itself is waiting.
             self.session.pipe_readable(id);
         }
-        Ok(Value::Capability(Slot::Promise(promise)))
+        Ok(Value::Capability(Capability::Promise(promise)))
     }
 
-    fn is_stream(&self, value: &Value<Slot<T>>) -> bool {
-        matches!(value, Value::Capability(Slot::Given(Capability::Readable(_))))
+    fn is_stream(&self, value: &Value<Capability<T>>) -> bool {
+        matches!(value, Value::Capability(Capability::Readable(_)))
     }
 
-    fn discard(&mut self, value: Value<Slot<T>>) {
+    fn discard(&mut self, value: Value<Capability<T>>) {
         self.session.discard(value);
     }
 }
@@ -131,7 +134,7 @@ impl<T: Clone> Decoder<'_, T> {
         id: i64,
         path: Vec<PathKey>,
         action: Action<T>,
-    ) -> Result<Value<Slot<T>>, ProtocolError> {
+    ) -> Result<Value<Capability<T>>, ProtocolError> {
         let reference = path.is_empty() && matches!(action, Action::Get);
         let from = match self
             .session
@@ -143,9 +146,9 @@ impl<T: Clone> Decoder<'_, T> {
                 let target = target.clone();
                 match (reference, *sink) {
                     (true, false) => {
-                        return Ok(Value::Capability(Slot::Given(Capability::Target(target))));
+                        return Ok(Value::Capability(Capability::Target(target)));
                     }
-                    (true, true) => return Ok(Value::Capability(Slot::Given(Capability::Sink(target)))),
+                    (true, true) => return Ok(Value::Capability(Capability::Sink(target))),
                     (false, false) => From::Target(target),
                     (false, true) => From::Sink(target),
                 }
@@ -154,7 +157,7 @@ impl<T: Clone> Decoder<'_, T> {
                 let promise = *promise;
                 if reference {
                     self.session.promises.acquire(promise);
-                    return Ok(Value::Capability(Slot::Promise(promise)));
+                    return Ok(Value::Capability(Capability::Promise(promise)));
                 }
                 From::Promise(promise)
             }
@@ -182,6 +185,6 @@ impl<T: Clone> Decoder<'_, T> {
             size: self.size,
         };
         self.session.start(from, operation);
-        Ok(Value::Capability(Slot::Promise(result)))
+        Ok(Value::Capability(Capability::Promise(result)))
     }
 }

@@ -1,6 +1,6 @@
 //! How capabilities are written: what the peer has goes home, everything else is exported.
 
-use super::capability::{Capability, ImportId, Slot, Subject};
+use super::capability::{Capability, ImportId, Subject};
 use super::promise::Dependent;
 use super::{PlainError, Session};
 use crate::expression::{Encode, Unwritable, write_path};
@@ -34,29 +34,30 @@ impl<T: Clone> Session<T> {
     }
 }
 
-impl<T: Clone> Encode<Slot<T>> for Encoder<'_, T> {
-    fn capability(&mut self, out: &mut String, slot: &Slot<T>) -> Result<(), Unwritable> {
+impl<T: Clone> Encode<Capability<T>> for Encoder<'_, T> {
+    fn capability(&mut self, out: &mut String, slot: &Capability<T>) -> Result<(), Unwritable> {
         use std::fmt::Write;
         if self.thrown {
             return Err(Unwritable::new("stubs in a thrown value have no owner"));
         }
         // Writing to a String cannot fail.
         let _ = match slot {
-            Slot::Given(Capability::Target(target)) => {
+            Capability::Target(target) => {
                 let id = self.session.exports.target(target.clone(), false);
                 self.made.push(id);
                 write!(out, "[\"export\",{id}]")
             }
-            Slot::Given(Capability::Sink(target)) => {
+            Capability::Sink(target) => {
                 let id = self.session.exports.target(target.clone(), true);
                 self.made.push(id);
                 write!(out, "[\"writable\",{id}]")
             }
-            Slot::Given(Capability::Stub(id) | Capability::Writable(id)) => {
+            Capability::Stub(id) | Capability::Writable(id) => {
                 write!(out, "[\"import\",{}]", id.0)
             }
-            Slot::Given(Capability::Pipe(id)) => write!(out, "[\"readable\",{}]", id.0),
-            Slot::Given(Capability::Property(subject, path)) => {
+            Capability::Pipe(id) => write!(out, "[\"readable\",{}]", id.0),
+            Capability::Property(property) => {
+                let (subject, path) = &**property;
                 let id = match subject {
                     Subject::Stub(id) => Some(id.0),
                     Subject::Promise(id) => self.session.promises.get(*id).and_then(|entry| entry.backing),
@@ -69,7 +70,7 @@ impl<T: Clone> Encode<Slot<T>> for Encoder<'_, T> {
                 out.push(']');
                 written
             }
-            Slot::Promise(promise) => {
+            Capability::Promise(promise) => {
                 let promise = *promise;
                 let entry = self.session.promises.get_mut(promise);
                 let backing = entry.as_ref().and_then(|entry| entry.backing);
@@ -89,14 +90,9 @@ impl<T: Clone> Encode<Slot<T>> for Encoder<'_, T> {
                 }
             }
             // A stream that is being read goes nowhere else.
-            Slot::Given(Capability::Readable(_)) => {
+            Capability::Readable(_) => {
                 return Err(Unwritable::new(
                     "Cannot serialize value: a stream that the peer sends; read it and send another",
-                ));
-            }
-            Slot::Given(Capability::Promise(_)) => {
-                return Err(Unwritable::new(
-                    "Cannot serialize value: a promise without a reference",
                 ));
             }
         };
@@ -115,7 +111,7 @@ impl<T: Clone> Encode<Slot<T>> for Encoder<'_, T> {
         Ok(())
     }
 
-    fn rewrite(&mut self, error: &ErrorValue<Slot<T>>) -> Option<ErrorValue<Slot<T>>> {
+    fn rewrite(&mut self, error: &ErrorValue<Capability<T>>) -> Option<ErrorValue<Capability<T>>> {
         let hook = self.session.on_send_error.as_ref()?;
         let plain = Value::Error(Box::new(error.clone()))
             .try_map::<std::convert::Infallible, ()>(&mut |_| Ok(Value::Undefined));

@@ -1,7 +1,7 @@
 //! Replaying a peer's `map()`.
 
 use super::Session;
-use super::capability::{Capability, PromiseId, Slot};
+use super::capability::{Capability, PromiseId};
 use super::operation::{Action, From, Operation};
 use crate::expression::{Decode, decode};
 use crate::json::Json;
@@ -14,13 +14,13 @@ const MAX_NESTING: usize = 32;
 #[derive(Debug, Clone)]
 pub(super) struct Body<T> {
     /// Own references.
-    pub(super) captures: Vec<Value<Slot<T>>>,
+    pub(super) captures: Vec<Value<Capability<T>>>,
     pub(super) instructions: Vec<Json>,
 }
 
 impl<T: Clone> Session<T> {
     /// Maps a value, which it takes over together with the captures.
-    pub(super) fn run_map(&mut self, result: PromiseId, value: Value<Slot<T>>, body: Body<T>) {
+    pub(super) fn run_map(&mut self, result: PromiseId, value: Value<Capability<T>>, body: Body<T>) {
         if self.map_depth >= MAX_NESTING {
             self.discard(Value::Array(body.captures));
             self.discard(value);
@@ -60,7 +60,11 @@ impl<T: Clone> Session<T> {
         self.settle(result, outcome);
     }
 
-    fn map_one(&mut self, input: Value<Slot<T>>, body: &Body<T>) -> Result<Value<Slot<T>>, Value<Slot<T>>> {
+    fn map_one(
+        &mut self,
+        input: Value<Capability<T>>,
+        body: &Body<T>,
+    ) -> Result<Value<Capability<T>>, Value<Capability<T>>> {
         let mut variables = vec![input];
         let mut fault = None;
         for instruction in &body.instructions {
@@ -98,12 +102,12 @@ impl<T: Clone> Session<T> {
 /// Ids inside a map: 0 is the input, positive ones are earlier instructions, negative ones captures.
 struct MapDecoder<'a, T> {
     session: &'a mut Session<T>,
-    captures: &'a [Value<Slot<T>>],
-    variables: &'a [Value<Slot<T>>],
+    captures: &'a [Value<Capability<T>>],
+    variables: &'a [Value<Capability<T>>],
 }
 
 impl<'a, T: Clone> MapDecoder<'a, T> {
-    fn subject(&self, id: i64) -> Result<&'a Value<Slot<T>>, ProtocolError> {
+    fn subject(&self, id: i64) -> Result<&'a Value<Capability<T>>, ProtocolError> {
         let (list, index) = if id < 0 {
             (self.captures, id.checked_neg().map_or(0, |id| id - 1))
         } else {
@@ -120,7 +124,7 @@ impl<'a, T: Clone> MapDecoder<'a, T> {
         id: i64,
         path: Vec<PathKey>,
         action: Action<T>,
-    ) -> Result<Value<Slot<T>>, ProtocolError> {
+    ) -> Result<Value<Capability<T>>, ProtocolError> {
         let subject = self.subject(id)?;
         if let (Action::Get, true) = (&action, path.is_empty()) {
             return Ok(self.session.copy(subject));
@@ -133,31 +137,31 @@ impl<'a, T: Clone> MapDecoder<'a, T> {
             action,
             size: 0,
         };
-        if let Value::Capability(Slot::Promise(promise)) = subject {
+        if let Value::Capability(Capability::Promise(promise)) = subject {
             self.session.start(From::Promise(*promise), operation);
         } else {
             self.session.on_value(subject, operation);
         }
-        Ok(Value::Capability(Slot::Promise(result)))
+        Ok(Value::Capability(Capability::Promise(result)))
     }
 }
 
 const NO_EXPORTS: ProtocolError = ProtocolError::NotInMap("A mapper function cannot refer to exports.");
 
-impl<T: Clone> Decode<Slot<T>> for MapDecoder<'_, T> {
-    fn stub(&mut self, _: i64) -> Result<Value<Slot<T>>, ProtocolError> {
+impl<T: Clone> Decode<Capability<T>> for MapDecoder<'_, T> {
+    fn stub(&mut self, _: i64) -> Result<Value<Capability<T>>, ProtocolError> {
         Err(NO_EXPORTS)
     }
 
-    fn writable(&mut self, _: i64) -> Result<Value<Slot<T>>, ProtocolError> {
+    fn writable(&mut self, _: i64) -> Result<Value<Capability<T>>, ProtocolError> {
         Err(NO_EXPORTS)
     }
 
-    fn promise(&mut self, _: i64) -> Result<Value<Slot<T>>, ProtocolError> {
+    fn promise(&mut self, _: i64) -> Result<Value<Capability<T>>, ProtocolError> {
         Err(NO_EXPORTS)
     }
 
-    fn readable(&mut self, _: i64) -> Result<Value<Slot<T>>, ProtocolError> {
+    fn readable(&mut self, _: i64) -> Result<Value<Capability<T>>, ProtocolError> {
         Err(ProtocolError::NotInMap(
             "A mapper function cannot use pipe readables.",
         ))
@@ -167,8 +171,8 @@ impl<T: Clone> Decode<Slot<T>> for MapDecoder<'_, T> {
         &mut self,
         id: i64,
         path: Vec<PathKey>,
-        args: Option<Vec<Value<Slot<T>>>>,
-    ) -> Result<Value<Slot<T>>, ProtocolError> {
+        args: Option<Vec<Value<Capability<T>>>>,
+    ) -> Result<Value<Capability<T>>, ProtocolError> {
         self.run(id, path, args.map_or(Action::Get, Action::Call))
     }
 
@@ -176,9 +180,9 @@ impl<T: Clone> Decode<Slot<T>> for MapDecoder<'_, T> {
         &mut self,
         id: i64,
         path: Vec<PathKey>,
-        captures: Vec<Value<Slot<T>>>,
+        captures: Vec<Value<Capability<T>>>,
         instructions: Vec<Json>,
-    ) -> Result<Value<Slot<T>>, ProtocolError> {
+    ) -> Result<Value<Capability<T>>, ProtocolError> {
         self.run(
             id,
             path,
@@ -189,18 +193,22 @@ impl<T: Clone> Decode<Slot<T>> for MapDecoder<'_, T> {
         )
     }
 
-    fn blob(&mut self, _: String, content: Value<Slot<T>>) -> Result<Value<Slot<T>>, ProtocolError> {
+    fn blob(
+        &mut self,
+        _: String,
+        content: Value<Capability<T>>,
+    ) -> Result<Value<Capability<T>>, ProtocolError> {
         self.discard(content);
         Err(ProtocolError::NotInMap(
             "A mapper function cannot use pipe readables.",
         ))
     }
 
-    fn is_stream(&self, value: &Value<Slot<T>>) -> bool {
-        matches!(value, Value::Capability(Slot::Given(Capability::Readable(_))))
+    fn is_stream(&self, value: &Value<Capability<T>>) -> bool {
+        matches!(value, Value::Capability(Capability::Readable(_)))
     }
 
-    fn discard(&mut self, value: Value<Slot<T>>) {
+    fn discard(&mut self, value: Value<Capability<T>>) {
         self.session.discard(value);
     }
 }

@@ -1,6 +1,6 @@
 //! Calls, reads and maps: waiting for what they need, walking to what they name, and settling their results.
 
-use super::capability::{CallId, Capability, Event, PipeId, PromiseId, Slot, expose};
+use super::capability::{CallId, Capability, Event, PipeId, PromiseId};
 use super::imports::Import;
 use super::map::Body;
 use super::promise::{Dependent, Outcome};
@@ -12,7 +12,7 @@ use crate::{PathKey, Value};
 #[derive(Debug)]
 pub(super) enum Action<T> {
     Get,
-    Call(Vec<Value<Slot<T>>>),
+    Call(Vec<Value<Capability<T>>>),
     Map(Body<T>),
 }
 
@@ -102,12 +102,12 @@ impl<T: Clone> Session<T> {
     }
 
     /// Starts an operation on a value.
-    pub(super) fn on_value(&mut self, value: &Value<Slot<T>>, operation: Operation<T>) {
+    pub(super) fn on_value(&mut self, value: &Value<Capability<T>>, operation: Operation<T>) {
         let found = self.reach(value, &operation.path, &operation.action);
         self.on_found(found, operation);
     }
 
-    fn error_of(&mut self, promise: PromiseId) -> Value<Slot<T>> {
+    fn error_of(&mut self, promise: PromiseId) -> Value<Capability<T>> {
         let outcome = self.promises.borrow(promise);
         let error = match &outcome {
             Some(Err(error)) => self.copy(error),
@@ -119,17 +119,17 @@ impl<T: Clone> Session<T> {
         error
     }
 
-    fn reach(&mut self, value: &Value<Slot<T>>, path: &[PathKey], action: &Action<T>) -> Found<T> {
+    fn reach(&mut self, value: &Value<Capability<T>>, path: &[PathKey], action: &Action<T>) -> Found<T> {
         match value.walk(path) {
-            Reached::Capability(Slot::Given(capability), rest) => {
+            // Settled values hold no promise but inside a map.
+            Reached::Capability(Capability::Promise(promise), rest) => Found::Promise(*promise, rest.len()),
+            Reached::Capability(capability, rest) => {
                 if rest.is_empty() && matches!(action, Action::Get) {
-                    let value = Value::Capability(Slot::Given(capability.clone()));
+                    let value = Value::Capability(capability.clone());
                     return Found::Value(self.copy(&value));
                 }
                 Found::Capability(capability.clone(), rest.len())
             }
-            // Settled values hold no promise but inside a map.
-            Reached::Capability(Slot::Promise(promise), rest) => Found::Promise(*promise, rest.len()),
             Reached::Nowhere(key) => Found::Nowhere(key.to_string()),
             Reached::Undefined => Found::Undefined,
             Reached::Value(_) if matches!(action, Action::Call(_)) => Found::NotCallable,
@@ -188,13 +188,13 @@ impl<T: Clone> Session<T> {
         match (operation.path.as_slice(), &operation.action) {
             ([], Action::Call(_)) => self.with_arguments(From::Target(target), operation),
             ([], Action::Map(_)) => {
-                let value = Value::Capability(Slot::Given(Capability::Target(target)));
+                let value = Value::Capability(Capability::Target(target));
                 if let Action::Map(body) = operation.action {
                     self.run_map(operation.result, value, body);
                 }
             }
             ([], Action::Get) => {
-                let value = Value::Capability(Slot::Given(Capability::Target(target)));
+                let value = Value::Capability(Capability::Target(target));
                 self.settle(operation.result, Ok(value));
             }
             ([key], Action::Call(_)) if refused(key) => {
@@ -223,7 +223,7 @@ impl<T: Clone> Session<T> {
     fn on_sink(&mut self, target: T, operation: Operation<T>) {
         let refusal = match (operation.path.as_slice(), &operation.action) {
             ([], Action::Get) => {
-                let value = Value::Capability(Slot::Given(Capability::Sink(target)));
+                let value = Value::Capability(Capability::Sink(target));
                 return self.settle(operation.result, Ok(value));
             }
             (path, action) => sink_refusal(path, action),
@@ -265,7 +265,7 @@ impl<T: Clone> Session<T> {
                         call,
                         target,
                         method: name,
-                        args: args.into_iter().map(expose).collect(),
+                        args,
                     },
                     _ => Event::Get { call, target, name },
                 });
@@ -305,7 +305,7 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    pub(super) fn fail(&mut self, operation: Operation<T>, error: Value<Slot<T>>) {
+    pub(super) fn fail(&mut self, operation: Operation<T>, error: Value<Capability<T>>) {
         match operation.action {
             Action::Get => {}
             Action::Call(args) => self.discard(Value::Array(args)),
@@ -403,7 +403,7 @@ impl<T: Clone> Session<T> {
         if let Some(outcome) = outcome {
             self.events.push_back(Event::Settled {
                 promise,
-                result: outcome.map(expose).map_err(expose),
+                result: outcome,
             });
         }
     }
@@ -435,10 +435,10 @@ impl<T: Clone> Session<T> {
 
     /// Puts results in the place of settled promises; names those that are not settled. One that was rejected rejects
     /// the whole.
-    pub(super) fn fill(&mut self, value: Value<Slot<T>>, pending: &mut Vec<PromiseId>) -> Outcome<T> {
+    pub(super) fn fill(&mut self, value: Value<Capability<T>>, pending: &mut Vec<PromiseId>) -> Outcome<T> {
         let mut promises = Vec::new();
         value.for_each_capability(&mut |slot| {
-            if let Slot::Promise(id) = slot {
+            if let Capability::Promise(id) = slot {
                 promises.push(*id);
             }
         });
@@ -456,7 +456,7 @@ impl<T: Clone> Session<T> {
             return Err(error);
         }
         value.try_map(&mut |slot| {
-            let Slot::Promise(id) = slot else {
+            let Capability::Promise(id) = slot else {
                 return Ok(Value::Capability(slot));
             };
             if self.promises.is_pending(id) {
@@ -468,7 +468,7 @@ impl<T: Clone> Session<T> {
     }
 
     /// The value of a settled promise, for the reference that is given up with it.
-    fn take_value(&mut self, id: PromiseId) -> Value<Slot<T>> {
+    fn take_value(&mut self, id: PromiseId) -> Value<Capability<T>> {
         let last = self
             .promises
             .get(id)
@@ -493,11 +493,11 @@ impl<T: Clone> Session<T> {
     }
 
     /// A copy of a value, with references of its own.
-    pub(super) fn copy(&mut self, value: &Value<Slot<T>>) -> Value<Slot<T>> {
+    pub(super) fn copy(&mut self, value: &Value<Capability<T>>) -> Value<Capability<T>> {
         value.for_each_capability(&mut |slot| match slot {
-            Slot::Given(Capability::Stub(id) | Capability::Writable(id)) => self.imports.dup(id.0),
-            Slot::Promise(id) => self.promises.acquire(*id),
-            Slot::Given(_) => {}
+            Capability::Stub(id) | Capability::Writable(id) => self.imports.dup(id.0),
+            Capability::Promise(id) => self.promises.acquire(*id),
+            _ => {}
         });
         value.clone()
     }
@@ -522,21 +522,21 @@ impl<T: Clone> Session<T> {
     }
 
     /// Accounts for the capabilities in a value that nobody will see.
-    pub(super) fn discard(&mut self, value: Value<Slot<T>>) {
+    pub(super) fn discard(&mut self, value: Value<Capability<T>>) {
         let mut slots = Vec::new();
         value.for_each_capability(&mut |slot| {
-            if !matches!(slot, Slot::Given(Capability::Target(_) | Capability::Sink(_))) {
+            if !matches!(slot, Capability::Target(_) | Capability::Sink(_)) {
                 slots.push(slot.clone());
             }
         });
         for slot in slots {
             match slot {
-                Slot::Promise(id) => self.drop_promise(id),
-                Slot::Given(Capability::Stub(id) | Capability::Writable(id)) => self.release(id),
-                Slot::Given(Capability::Readable(id)) => {
+                Capability::Promise(id) => self.drop_promise(id),
+                Capability::Stub(id) | Capability::Writable(id) => self.release(id),
+                Capability::Readable(id) => {
                     self.cancel_pipe(id, "ReadableStream RPC stub was disposed without being consumed");
                 }
-                Slot::Given(_) => {}
+                _ => {}
             }
         }
     }
@@ -551,7 +551,7 @@ impl<T> Operation<T> {
 
 /// Where a path led.
 enum Found<T> {
-    Value(Value<Slot<T>>),
+    Value(Value<Capability<T>>),
     /// With the number of keys that are left.
     Capability(Capability<T>, usize),
     Promise(PromiseId, usize),
@@ -560,7 +560,7 @@ enum Found<T> {
     Nowhere(String),
 }
 
-fn not_a_function<T>(path: &[PathKey]) -> Value<Slot<T>> {
+fn not_a_function<T>(path: &[PathKey]) -> Value<Capability<T>> {
     Value::error("TypeError", format!("'{}' is not a function.", show_path(path)))
 }
 

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 
-use super::capability::{PromiseId, Slot};
+use super::capability::{Capability, PromiseId};
 use crate::{ErrorValue, Value};
 
 #[derive(Debug)]
 pub(super) enum Item<T> {
-    Chunk(Value<Slot<T>>),
+    Chunk(Value<Capability<T>>),
     End,
-    Failed(Value<Slot<T>>),
+    Failed(Value<Capability<T>>),
 }
 
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl<T> Pipe<T> {
         item: Item<T>,
         size: usize,
         acknowledge: PromiseId,
-    ) -> Result<(), ErrorValue<Slot<T>>> {
+    ) -> Result<(), ErrorValue<Capability<T>>> {
         if let Some(reason) = &self.cancelled {
             return Err(ErrorValue::new("Error", reason.clone()));
         }

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use super::capability::{PromiseId, Slot};
+use super::capability::{Capability, PromiseId};
 use super::operation::{Operation, WaitId};
 use crate::Value;
 
-pub(super) type Outcome<T> = Result<Value<Slot<T>>, Value<Slot<T>>>;
+pub(super) type Outcome<T> = Result<Value<Capability<T>>, Value<Capability<T>>>;
 
 /// Who is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Streams that we send: to a pipe of ours, or to a writable of the peer.
 
 use super::Session;
-use super::capability::{Capability, Event, ImportId, expose};
+use super::capability::{Capability, Event, ImportId};
 use super::flow::{Flow, Sent};
 use super::imports::Import;
 use super::promise::Outcome;
@@ -123,7 +123,7 @@ impl<T: Clone> Session<T> {
         match outcome {
             Err(error) => {
                 if first_failure {
-                    self.events.push_back(Event::WriterFailed(id, expose(error)));
+                    self.events.push_back(Event::WriterFailed(id, error));
                     if pipe {
                         self.release(id);
                     }

@@ -1,7 +1,7 @@
 //! The values and errors both test programs make, and the tags they describe values by.
 
 use capnweb::{
-    Blob, BytesKind, Capability, Error, ErrorValue, ReadableStream, Request, Response, Stub, Value,
+    Blob, BytesKind, Capability, Error, ErrorValue, Promise, ReadableStream, Request, Response, Stub, Value,
     normal_headers,
 };
 
@@ -259,13 +259,7 @@ pub(crate) async fn tag(value: &Value) -> Result<Value, Error> {
         }
         Value::BigInt(digits) => tagged("bigint", [("v", digits.as_str().into())]),
         Value::String(text) => tagged("str", [("v", text.as_str().into())]),
-        Value::Bytes(bytes, kind) => {
-            let kind = match kind {
-                BytesKind::Uint8Array => "Uint8Array",
-                BytesKind::Other(name, _) => name,
-            };
-            tagged("bytes", [("kind", kind.into()), ("hex", hex(bytes))])
-        }
+        Value::Bytes(bytes, kind) => tagged("bytes", [("kind", kind.name().into()), ("hex", hex(bytes))]),
         Value::Date(ms) => tagged("date", [("v", ms.map_or(Value::Null, Value::from))]),
         Value::Url(url) => tagged("url", [("v", url.as_str().into())]),
         Value::Headers(headers) => tagged("headers", [("v", header_tags(headers))]),
@@ -317,7 +311,7 @@ pub(crate) async fn tag(value: &Value) -> Result<Value, Error> {
             tagged("obj", [("v", array(tags))])
         }
         Value::Capability(Capability::Promise(promise)) => {
-            let value = promise.clone().await?;
+            let value = Promise::clone(promise).await?;
             Box::pin(tag(&value)).await?
         }
         Value::Capability(Capability::Stub(_)) => tagged("stub", []),
