@@ -184,10 +184,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         rates.push(round(&row, &main, &http).await?);
     }
     rates.sort_by(f64::total_cmp);
-XX
-        "MB/s"
-    } else {
-        "calls/s"
+    let unit = match row.as_str() {
+        "json" | "bytes" | "upload" | "download" => "MB/s",
+        _ => "calls/s",
     };
     let rate = rates[rates.len() / 2];
     println!(r#"{{"row":"{row}","rate":{rate},"unit":"{unit}"}}"#);
