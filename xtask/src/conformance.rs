@@ -22,7 +22,10 @@ const AREAS: &[(&str, &str)] = &[
         "access",
         "test(elimination) | test(refusal) | package(bowline-access)",
     ),
-    ("capnweb", "package(capnweb) | package(capnweb-proto)"),
+    (
+        "capnweb",
+        "package(capnweb) | package(capnweb-proto) | test(capnweb)",
+    ),
     ("workerd", "package(bowline-workerd)"),
 ];
 

@@ -248,6 +248,7 @@ impl<T: Clone> Session<T> {
         let operation = Operation {
             result,
             path: path.to_vec(),
+            followed: Vec::new(),
             action,
             size: 0,
         };
@@ -400,7 +401,8 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// Ends the session with an abort message. What is pending is the caller's to fail.
+    /// Ends the session with an abort message. What is pending is the caller's to fail; local targets stay until
+    /// [`shut_down`](Self::shut_down).
     pub fn abort(&mut self, reason: &Value<Capability<T>>) {
         if self.ended {
             return;
@@ -418,7 +420,7 @@ impl<T: Clone> Session<T> {
         }
         out.push(']');
         self.send(out);
-        self.shut_down();
+        self.ended = true;
     }
 
     /// Ends the session without a word: all local targets go, everything pending is the caller's to fail.
@@ -471,7 +473,7 @@ impl<T: Clone> Session<T> {
                 };
                 // Stubs in it are of a session that is over.
                 let reason = reason.try_map::<Capability<T>, ()>(&mut |_| Ok(Value::Undefined));
-                self.shut_down();
+                self.ended = true;
                 self.events
                     .push_back(Event::Aborted(reason.unwrap_or(Value::Undefined)));
                 Ok(())
@@ -552,6 +554,7 @@ impl<T: Clone> Session<T> {
             let operation = Operation {
                 result,
                 path,
+                followed: Vec::new(),
                 action,
                 size: 0,
             };
@@ -572,6 +575,7 @@ impl<T: Clone> Session<T> {
                 let get = Operation {
                     result: step,
                     path,
+                    followed: Vec::new(),
                     action: Action::Get,
                     size: 0,
                 };
@@ -579,6 +583,7 @@ impl<T: Clone> Session<T> {
                 let map = Operation {
                     result,
                     path: Vec::new(),
+                    followed: Vec::new(),
                     action: Action::Map(body),
                     size: 0,
                 };

@@ -69,7 +69,7 @@ async fn main() -> std::io::Result<()> {
 async fn serve(stream: TcpStream) {
     // A socket that refuses still works.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(async |request| Ok::<_, Infallible>(answer(request).await));
+    let service = service_fn(|request| async move { Ok::<_, Infallible>(answer(request).await) });
     // How a connection ends is the client's affair.
     let _ = hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)

@@ -238,6 +238,7 @@ pub(crate) fn deliver(core: &Arc<Core>, running: &mut Running, answered: &mut bo
                     Event::Call {
                         call,
                         target,
+                        followed,
                         method,
                         args,
                     } => {
@@ -246,7 +247,11 @@ pub(crate) fn deliver(core: &Arc<Core>, running: &mut Running, answered: &mut bo
                         for arg in &args {
                             arg.for_each_capability(&mut |capability| held.push(capability.clone()));
                         }
-                        let call_of = Call { method, args };
+                        let call_of = Call {
+                            followed,
+                            method,
+                            args,
+                        };
                         return Some(Delivery::Call(call, target.into_target(), call_of, held));
                     }
                     Event::Get { call, target, name } => {

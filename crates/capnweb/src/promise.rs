@@ -261,6 +261,11 @@ impl Promise {
         Self::of(Cell::settled(outcome))
     }
 
+    /// A promise that has resolved. A value can be called like a result: what its members are, stubs or data, decides.
+    pub fn resolved(value: impl Into<Value>) -> Self {
+        Self::settled(Ok(value.into()))
+    }
+
     /// A promise for a future of your own, which runs as a task of the current tokio runtime. It can be put into arguments
     /// and results before it is done.
     ///

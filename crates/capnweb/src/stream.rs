@@ -352,10 +352,7 @@ impl WritableStream {
 }
 
 async fn call(target: &Local, method: &str, argument: Option<Value>) -> Result<(), Error> {
-    let call = Call {
-        method: method.to_owned(),
-        args: argument.into_iter().collect(),
-    };
+    let call = Call::new(method, argument);
     let answer = target.clone().into_target().call(call);
     match answer {
         Answer::Ready(result) => result.map(drop),

@@ -140,12 +140,9 @@ impl Stub {
         let mut path = path.into_iter();
         match (path.next(), path.next(), args) {
             (None, _, None) => Promise::settled(Ok(self.clone().into())),
-            (None, _, Some(args)) => Promise::answer(target.call(Call {
-                method: String::new(),
-                args,
-            })),
+            (None, _, Some(args)) => Promise::answer(target.call(Call::new("", args))),
             (Some(PathKey::Name(method)), None, Some(args)) if !capnweb_proto::is_prototype_name(&method) => {
-                Promise::answer(target.call(Call { method, args }))
+                Promise::answer(target.call(Call::new(method, args)))
             }
             (Some(key), None, Some(_)) => Promise::settled(Err(Error::new(
                 "TypeError",

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use capnweb_proto::PathKey;
 use futures_util::future::BoxFuture;
 
 use crate::{Error, Stub, Value};
@@ -47,6 +48,8 @@ impl From<Error> for Answer {
 /// One call.
 #[derive(Debug)]
 pub struct Call {
+    /// The names that led from what the caller knows to the target, for error texts.
+    pub(crate) followed: Vec<PathKey>,
     /// The method; empty when the target itself is called as a function.
     pub method: String,
     /// The arguments. Stubs in them go back to the peer when they are dropped: to keep one, clone it.
@@ -54,6 +57,15 @@ pub struct Call {
 }
 
 impl Call {
+    /// A call, as one made on a target directly.
+    pub fn new(method: impl Into<String>, args: impl IntoIterator<Item = Value>) -> Self {
+        Self {
+            followed: Vec::new(),
+            method: method.into(),
+            args: args.into_iter().collect(),
+        }
+    }
+
     /// Takes an argument out; `undefined` where there is none.
     pub fn take(&mut self, index: usize) -> Value {
         self.args
@@ -63,7 +75,14 @@ impl Call {
 
     /// What to throw for a method that does not exist.
     pub fn not_a_function(&self) -> Error {
-        Error::new("TypeError", format!("'{}' is not a function.", self.method))
+        let mut path = self.followed.clone();
+        if !self.method.is_empty() {
+            path.push(PathKey::Name(self.method.clone()));
+        }
+        Error::new(
+            "TypeError",
+            format!("'{}' is not a function.", capnweb_proto::show_path(&path)),
+        )
     }
 }
 
@@ -110,10 +129,7 @@ struct Bound {
 impl Target for Bound {
     fn call(&self, call: Call) -> Answer {
         if call.method.is_empty() {
-            self.target.call(Call {
-                method: self.method.clone(),
-                args: call.args,
-            })
+            self.target.call(Call::new(&*self.method, call.args))
         } else {
             Answer::error(call.not_a_function())
         }

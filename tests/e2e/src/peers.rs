@@ -23,21 +23,26 @@ const SLACK: Duration = Duration::from_secs(10);
 /// How long miniflare may take to start on a busy machine.
 const START: Duration = Duration::from_secs(60);
 
-/// The folder with the installed peers. Tests in other processes wait for the one that installs.
+/// The folder with the installed miniflares.
 pub async fn installed() -> Result<PathBuf> {
-    let folder = program::cache()?.join("bowline-e2e-peers");
+    install("bowline-e2e-peers", PACKAGE, LOCK).await
+}
+
+/// A folder with the packages of a lock file. Tests in other processes wait for the one that installs.
+pub async fn install(name: &str, package: &str, lock: &str) -> Result<PathBuf> {
+    let folder = program::cache()?.join(name);
     fs::create_dir_all(&folder)?;
     // Held until the file is closed, also by a process that is killed.
     let file = File::create(folder.join(".lock"))?;
-    let lock = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?;
-    let _lock = lock.context("wait for another test's npm install")?;
+    let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?;
+    let _locked = locked.context("wait for another test's npm install")?;
     let stamp = folder.join(".installed");
-    let wanted = format!("{PACKAGE}{LOCK}");
+    let wanted = format!("{package}{lock}");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(folder);
     }
-    fs::write(folder.join("package.json"), PACKAGE)?;
-    fs::write(folder.join("package-lock.json"), LOCK)?;
+    fs::write(folder.join("package.json"), package)?;
+    fs::write(folder.join("package-lock.json"), lock)?;
     // npm keeps its environment: it knows the registry and the certificates of this machine.
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder);

@@ -80,6 +80,8 @@ pub enum Event<T> {
         call: CallId,
         /// The target.
         target: T,
+        /// The names that led from what the peer knows to the target, for error texts.
+        followed: Vec<PathKey>,
         /// The method; empty when the target itself is called.
         method: String,
         /// The arguments.

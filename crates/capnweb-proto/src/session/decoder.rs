@@ -181,6 +181,7 @@ impl<T: Clone> Decoder<'_, T> {
         let operation = Operation {
             result,
             path,
+            followed: Vec::new(),
             action,
             size: self.size,
         };

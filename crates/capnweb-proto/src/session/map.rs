@@ -134,6 +134,7 @@ impl<'a, T: Clone> MapDecoder<'a, T> {
         let operation = Operation {
             result,
             path,
+            followed: Vec::new(),
             action,
             size: 0,
         };

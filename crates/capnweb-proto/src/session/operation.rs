@@ -21,6 +21,8 @@ pub(super) struct Operation<T> {
     /// Settled with the result.
     pub(super) result: PromiseId,
     pub(super) path: Vec<PathKey>,
+    /// What of the path has been followed, for error texts.
+    pub(super) followed: Vec<PathKey>,
     pub(super) action: Action<T>,
     /// Bytes of the message it came in: what a stream keeps until it is read.
     pub(super) size: usize,
@@ -144,12 +146,12 @@ impl<T: Clone> Session<T> {
                 return self.fail(operation, Value::error("TypeError", text));
             }
             Found::NotCallable => {
-                let error = not_a_function(&operation.path);
+                let error = not_a_function(&operation);
                 return self.fail(operation, error);
             }
             Found::Undefined => match operation.action {
                 Action::Call(_) => {
-                    let error = not_a_function(&operation.path);
+                    let error = not_a_function(&operation);
                     return self.fail(operation, error);
                 }
                 Action::Get => return self.settle(operation.result, Ok(Value::Undefined)),
@@ -170,7 +172,7 @@ impl<T: Clone> Session<T> {
                     Capability::Sink(target) => From::Sink(target),
                     Capability::Stub(id) | Capability::Writable(id) => From::Import(id.0),
                     _ => {
-                        let error = not_a_function(&operation.path);
+                        let error = not_a_function(&operation);
                         return self.fail(operation, error);
                     }
                 }
@@ -198,7 +200,7 @@ impl<T: Clone> Session<T> {
                 self.settle(operation.result, Ok(value));
             }
             ([key], Action::Call(_)) if refused(key) => {
-                let error = not_a_function(&operation.path);
+                let error = not_a_function(&operation);
                 self.fail(operation, error);
             }
             ([_], Action::Call(_)) => self.with_arguments(From::Target(target), operation),
@@ -207,9 +209,11 @@ impl<T: Clone> Session<T> {
             _ => {
                 let step = self.promises.pending();
                 let key = operation.path.remove(0);
+                operation.followed.push(key.clone());
                 let get = Operation {
                     result: step,
                     path: vec![key],
+                    followed: Vec::new(),
                     action: Action::Get,
                     size: 0,
                 };
@@ -256,6 +260,7 @@ impl<T: Clone> Session<T> {
         match from {
             From::Target(target) => {
                 let call = CallId(operation.result);
+                let followed = operation.followed;
                 let name = match operation.path.into_iter().next() {
                     Some(PathKey::Name(name)) => name,
                     _ => String::new(),
@@ -264,6 +269,7 @@ impl<T: Clone> Session<T> {
                     Action::Call(args) => Event::Call {
                         call,
                         target,
+                        followed,
                         method: name,
                         args,
                     },
@@ -545,7 +551,7 @@ impl<T: Clone> Session<T> {
 impl<T> Operation<T> {
     /// Keeps the last `rest` keys of the path: the others have been followed.
     fn keep(&mut self, rest: usize) {
-        self.path.drain(..self.path.len() - rest);
+        self.followed.extend(self.path.drain(..self.path.len() - rest));
     }
 }
 
@@ -560,8 +566,9 @@ enum Found<T> {
     Nowhere(String),
 }
 
-fn not_a_function<T>(path: &[PathKey]) -> Value<Capability<T>> {
-    Value::error("TypeError", format!("'{}' is not a function.", show_path(path)))
+fn not_a_function<T>(operation: &Operation<T>) -> Value<Capability<T>> {
+    let path = [operation.followed.as_slice(), &operation.path].concat();
+    Value::error("TypeError", format!("'{}' is not a function.", show_path(&path)))
 }
 
 /// Why an operation means nothing on a writable stream.

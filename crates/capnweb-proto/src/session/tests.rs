@@ -23,6 +23,7 @@ fn calls(session: &mut S) -> Vec<(CallId, u32, String, Vec<V>)> {
                 target,
                 method,
                 args,
+                ..
             } => Some((call, target, method, args)),
             _ => None,
         })
