@@ -20,6 +20,19 @@ pub(crate) fn cargo<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
     command
 }
 
+/// Cargo's target folder.
+pub(crate) fn target() -> anyhow::Result<PathBuf> {
+    let output = cargo(["metadata", "--format-version", "1", "--no-deps"])
+        .output()
+        .context("start cargo metadata")?;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("read cargo metadata")?;
+    let target = metadata["target_directory"]
+        .as_str()
+        .context("no target directory in cargo metadata")?;
+    Ok(target.into())
+}
+
 /// Runs a command, its output shown, and fails unless it succeeds.
 pub(crate) fn check(command: &mut Command) -> anyhow::Result<()> {
     let shown = format!("{command:?}");

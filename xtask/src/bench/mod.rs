@@ -1,5 +1,6 @@
 //! `cargo xtask bench AREA`: measurements against the best peer there is, all in one run.
 
+mod capnweb;
 mod client;
 mod peers;
 mod proxy;
@@ -22,18 +23,34 @@ enum Area {
         #[arg(long)]
         json: bool,
     },
+    /// The Rust Cap'n Web against npm's, each pairing of them.
+    Capnweb {
+        /// Print one JSON object a row.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One end of the bare echo in `capnweb`, as a process of its own.
+    #[command(hide = true)]
+    EchoServer(capnweb::EchoServerArgs),
+    /// The other end.
+    #[command(hide = true)]
+    EchoClient(capnweb::EchoClientArgs),
 }
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    let Area::Proxy { json } = args.area;
-    let rows = proxy::run()?;
+    let (rows, json) = match &args.area {
+        Area::Proxy { json } => (proxy::run()?, *json),
+        Area::Capnweb { json } => (capnweb::run()?, *json),
+        Area::EchoServer(args) => return capnweb::echo_server(args),
+        Area::EchoClient(args) => return capnweb::echo_client(args),
+    };
     if json {
         for row in &rows {
             println!("{}", row.json());
         }
     } else {
         println!(
-            "{:<44} {:<8} {:>12} {:>12} {:<6} {:>6}  {:<22} met",
+            "{:<44} {:<12} {:>12} {:>12} {:<7} {:>6}  {:<22} met",
             "row", "peer", "ours", "theirs", "unit", "ratio", "goal"
         );
         for row in &rows {
@@ -44,11 +61,14 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
 }
 
 /// What a row must show.
+#[derive(Clone, Copy)]
 enum Goal {
     /// `ours` must be below this.
     Below(f64),
     /// `ours / theirs` must not be above this.
     Ratio(f64),
+    /// `ours / theirs` must not be below this.
+    AtLeast(f64),
     /// Told without a goal.
     None,
 }
@@ -72,6 +92,7 @@ impl Row {
         match self.goal {
             Goal::Below(limit) => Some((format!("< {limit} {}", self.unit), self.ours < limit)),
             Goal::Ratio(limit) => Some((format!("at most {limit} of theirs"), self.ratio() <= limit)),
+            Goal::AtLeast(limit) => Some((format!("at least {limit} of theirs"), self.ratio() >= limit)),
             Goal::None => None,
         }
     }
@@ -93,7 +114,7 @@ impl Row {
             (false, false) => "NO",
         };
         println!(
-            "{:<44} {:<8} {:>12.2} {:>12.2} {:<6} {:>6.2}  {goal:<22} {met}",
+            "{:<44} {:<12} {:>12.2} {:>12.2} {:<7} {:>6.2}  {goal:<22} {met}",
             self.row,
             self.peer,
             self.ours,
@@ -102,4 +123,9 @@ impl Row {
             self.ratio()
         );
     }
+}
+
+fn median(mut sample: Vec<f64>) -> f64 {
+    sample.sort_unstable_by(f64::total_cmp);
+    sample.get(sample.len() / 2).copied().unwrap_or(f64::NAN)
 }

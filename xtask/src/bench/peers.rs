@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use super::client::Target;
-use crate::run::{cargo, check, works};
+use crate::run::{cargo, check, target, works};
 
 /// A running proxy; killed when dropped.
 pub(crate) struct Peer {
@@ -57,16 +57,21 @@ impl Peer {
     pub(crate) fn memory(&self) -> anyhow::Result<f64> {
         let mut total = 0.0;
         for pid in self.processes() {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
-                .with_context(|| format!("read the memory of process {pid}"))?;
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix("VmRSS:"))
-                .context("no VmRSS in status")?;
-            total += line.trim().trim_end_matches("kB").trim().parse::<f64>()? * 1024.0 / 1e6;
+            total += resident(pid)? / 1e6;
         }
         Ok(total)
     }
+}
+
+/// Resident memory of a process, bytes.
+pub(crate) fn resident(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .with_context(|| format!("read the memory of process {pid}"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("no VmRSS in status")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse::<f64>()? * 1024.0)
 }
 
 /// Puts every thread of a process on some cores; what it starts later follows.
@@ -93,15 +98,7 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
         "--package",
         "bowline",
     ]))?;
-    let output = cargo(["metadata", "--format-version", "1", "--no-deps"])
-        .output()
-        .context("start cargo metadata")?;
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).context("read cargo metadata")?;
-    let target = metadata["target_directory"]
-        .as_str()
-        .context("no target directory in cargo metadata")?;
-    Ok(Path::new(target).join("release/bowline"))
+    Ok(target()?.join("release/bowline"))
 }
 
 /// Starts `bowline connect`.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::client::Target;
-use super::{Goal, Row, peers, upstream};
+use super::{Goal, Row, median, peers, upstream};
 use crate::run::debian;
 
 /// Starts per proxy.
@@ -175,11 +175,6 @@ fn at(mut sample: Vec<Duration>, part: f64) -> f64 {
     sample
         .get(index)
         .map_or(f64::NAN, |value| value.as_secs_f64() * 1e6)
-}
-
-fn median(mut sample: Vec<f64>) -> f64 {
-    sample.sort_unstable_by(f64::total_cmp);
-    sample.get(sample.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// A folder of nginx's own, removed in the end.
