@@ -81,11 +81,11 @@ impl ProtocolError {
             | Self::NegativeRefcount { .. }
             | Self::NotAPipe(_)
             | Self::TooMany { .. }
-            | Self::BadCapture(_)
             | Self::NotInMap(_)
             | Self::Ended => "Error",
             Self::BadExpression(_)
             | Self::BadParts(_)
+            | Self::BadCapture(_)
             | Self::TooDeep(_)
             | Self::BigIntTooLong(_)
             | Self::MessageTooLong(_) => "TypeError",

@@ -232,10 +232,10 @@ fn decode_special<C>(
                 Some(Json::Array(path)) => path_of(path).ok_or_else(|| bad!())?,
                 Some(_) => return Err(bad!()),
             };
-            let args = match items.get_mut(3).map(std::mem::take) {
+            let args = match items.get_mut(3) {
                 None => None,
                 // Arguments continue at the level of the call.
-                Some(Json::Array(args)) => Some(decode_all(args, depth + 1, limits, caps)?),
+                Some(Json::Array(args)) => Some(decode_all(std::mem::take(args), depth + 1, limits, caps)?),
                 Some(_) => return Err(bad!()),
             };
             caps.own(id, path, args)?
@@ -315,7 +315,8 @@ fn init<C>(
         match (name.as_str(), json) {
             ("headers", json) => {
                 headers = json.as_array().and_then(pairs_of).ok_or_else(|| {
-                    ProtocolError::BadParts(format!("{of} headers must be serialized as an array of pairs."))
+                    // JavaScript's words, for responses too.
+                    ProtocolError::BadParts("Request headers must be serialized as an array of pairs.".into())
                 })?;
             }
             ("body", json) => {
@@ -335,7 +336,18 @@ fn init<C>(
             (_, json) => rest.push((name, plain(json))),
         }
     }
+    if matches!(body, Value::String(_)) {
+        describe_text(&mut headers);
+    }
     Ok(Init { headers, body, rest })
+}
+
+/// What a constructor of the fetch standard does for a body that is text.
+fn describe_text(headers: &mut Vec<(String, String)>) {
+    if headers.iter().all(|(name, _)| name != "content-type") {
+        headers.push(("content-type".into(), "text/plain;charset=UTF-8".into()));
+        headers.sort_by(|(one, _), (other, _)| one.cmp(other));
+    }
 }
 
 fn check_body<C>(of: &str, body: &Value<C>, caps: &dyn Decode<C>) -> Result<(), ProtocolError> {
@@ -421,8 +433,13 @@ fn response<C>(
     let body = decode(body, depth + 1, limits, caps)?;
     check_body("Response", &body, caps)?;
     let Init {
-        headers, mut rest, ..
+        mut headers,
+        mut rest,
+        ..
     } = init("Response", members, depth, limits, caps)?;
+    if matches!(body, Value::String(_)) {
+        describe_text(&mut headers);
+    }
     let mut take = |wanted: &str| {
         let at = rest.iter().position(|(name, _)| name == wanted)?;
         Some(rest.remove(at).1)
@@ -462,7 +479,7 @@ fn bigint<C>(text: &str, limits: &Limits) -> Result<Value<C>, ProtocolError> {
     }
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(ProtocolError::BadBigInt(excerpt(&Json::String(text.to_owned()))));
+        return Err(ProtocolError::BadBigInt(text.chars().take(100).collect()));
     }
     let significant = digits.trim_start_matches('0');
     Ok(Value::BigInt(match (significant, text.starts_with('-')) {

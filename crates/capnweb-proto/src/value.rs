@@ -2,9 +2,10 @@
 
 /// A value of JavaScript's kinds. `C` stands for capabilities: whatever the layer at hand uses for stubs, targets and
 /// streams.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub enum Value<C> {
     /// `undefined`: a value of its own, also as a member.
+    #[default]
     Undefined,
     /// `null`
     Null,
@@ -411,12 +412,6 @@ fn map_members<C, D, E>(
         .into_iter()
         .map(|(name, value)| Ok((name, value.try_map(map)?)))
         .collect()
-}
-
-impl<C> Default for Value<C> {
-    fn default() -> Self {
-        Self::Undefined
-    }
 }
 
 impl<C> From<f64> for Value<C> {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use capnweb::{
-    Answer, Call, Capability, Error, ReadableStream, SessionOptions, Stub, Target, Value, batch_over_http,
-    connect,
+    Capability, Error, NoMain, ReadableStream, SessionOptions, Stub, Value, batch_over_http, connect,
 };
 use futures_util::stream;
 
@@ -15,14 +14,6 @@ const ROUND: Duration = Duration::from_millis(400);
 const FLOOD: u32 = 20_000;
 const STREAM: usize = 64 * 1024 * 1024;
 const CHUNK: usize = 64 * 1024;
-
-struct Nothing;
-
-impl Target for Nothing {
-    fn call(&self, call: Call) -> Answer {
-        Answer::error(call.not_a_function())
-    }
-}
 
 /// Does `work` again and again for a round; it returns how much it did.
 async fn repeat(mut work: impl AsyncFnMut() -> Result<f64, Error>) -> Result<f64, Error> {
@@ -176,7 +167,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             other => return Err(format!("unknown argument {other}").into()),
         }
     }
-    let main = connect(&ws, &[], Arc::new(Nothing), SessionOptions::default()).await?;
+    let main = connect(&ws, &[], Arc::new(NoMain), SessionOptions::default()).await?;
     round(&row, &main, &http).await?;
     // The first round warms up.
     let mut rates = Vec::new();

@@ -120,7 +120,7 @@ pub async fn batch<R>(
     post: impl AsyncFnOnce(String) -> Result<String, Error>,
     calls: impl AsyncFnOnce(Stub) -> R,
 ) -> R {
-    let core = options.core(Arc::new(crate::target::Nothing));
+    let core = options.core(Arc::new(crate::target::NoMain));
     let main = Stub::owner(Arc::clone(&core), core.with(|state| state.session.remote_main()));
     let exchange = async {
         // Second in the join below, so the calls have run as far as they come.

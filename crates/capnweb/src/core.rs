@@ -33,7 +33,7 @@ impl Local {
     }
 
     pub(crate) fn into_target(mut self) -> Arc<dyn Target> {
-        self.0.take().unwrap_or_else(|| Arc::new(crate::target::Nothing))
+        self.0.take().unwrap_or_else(|| Arc::new(crate::target::NoMain))
     }
 }
 

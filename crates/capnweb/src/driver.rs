@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::core::Core;
 use crate::promise::Settled;
-use crate::target::{Nothing, read};
+use crate::target::{NoMain, read};
 use crate::{Answer, Call, Capability, Error, Limits, SessionError, SessionOptions, Target, Value};
 
 /// Messages and answers handled in a row before what they caused is sent.
@@ -71,6 +71,11 @@ pub(crate) async fn drive(
     let (ended, error, close) = pump(&core, &mut wire, options).await;
     guard.0 = None;
     core.fail(error.disconnected());
+    if close.is_none() {
+        // The answer to the peer's close frame, if there was one.
+        let flush = std::future::poll_fn(|cx| wire.poll_flush(cx));
+        let _ = tokio::time::timeout(PARTING, flush).await;
+    }
     if let Some(reason) = close {
         let end = reason.floor_char_boundary(123);
         // A peer that does not read may not hold this up.
@@ -132,12 +137,14 @@ async fn pump(
                     return Poll::Ready(Woke::Command);
                 }
             }
-            // Nothing more is ready. What was just answered is likely to make the application call again, so that runs
+            // NoMain more is ready. What was just answered is likely to make the application call again, so that runs
             // first, once: then its calls leave together with the releases of what they follow.
             if std::mem::take(&mut answered) {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            // Whoever waits for answers that were settled elsewhere looks again.
+            core.changed.notify_waiters();
             // Feed all there is, flush once. A flush a message costs five times as much.
             if outgoing.is_empty() {
                 core.drive(|state| outgoing.extend(std::iter::from_fn(|| state.session.poll_message())));
@@ -328,7 +335,6 @@ fn answer(core: &Arc<Core>, call: CallId, result: Result<Value, Error>) {
         };
         state.session.answer(call, result);
     });
-    core.changed.notify_waiters();
 }
 
 /// Maps a value that is here already.
@@ -337,7 +343,7 @@ pub(crate) async fn map_here(
     captures: Vec<Value>,
     instructions: &[String],
 ) -> Result<Value, Error> {
-    let core = Core::new(Arc::new(Nothing), Limits::default(), None);
+    let core = Core::new(Arc::new(NoMain), Limits::default(), None);
     let promise = core.put(|state, later| {
         let promise = state.session.new_promise();
         let value = core.to_wire(state, value, later);

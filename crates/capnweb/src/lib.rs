@@ -63,7 +63,7 @@ pub use reconnect::{Break, Reconnecting};
 pub use session::{OnSendError, Session, SessionError, SessionOptions};
 pub use stream::{ReadableStream, Sink, WritableStream};
 pub use stub::Stub;
-pub use target::{Answer, Call, Target};
+pub use target::{Answer, Call, NoMain, Target};
 pub use value::{Capability, Error, Value};
 pub use websocket::{
     ConnectError, connect, connect_upgraded, connect_upgraded_with, serve_upgraded, serve_upgraded_with,

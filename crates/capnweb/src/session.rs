@@ -45,7 +45,7 @@ impl std::fmt::Debug for SessionOptions {
 impl SessionOptions {
     /// A session whose main object may know it.
     pub(crate) fn core_with(&self, main: impl FnOnce(&Session) -> Arc<dyn Target>) -> Arc<Core> {
-        let core = self.core(Arc::new(crate::target::Nothing));
+        let core = self.core(Arc::new(crate::target::NoMain));
         let main = main(&Session::new(Arc::clone(&core)));
         core.with(|state| state.session.set_main(crate::core::Local::new(main)));
         core

@@ -7,7 +7,7 @@ use capnweb_proto::{ImportId, PipeId};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use crate::core::{Core, Dropped, Local};
 use crate::{Answer, Call, Error, Target, Value};
@@ -195,6 +195,19 @@ impl Writer {
         }
     }
 
+    /// Waits until everything written has been taken.
+    async fn drained(&self) -> Result<(), Error> {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            self.check()?;
+            if self.core.with(|state| state.session.is_drained(self.id)) {
+                return Ok(());
+            }
+            changed.await;
+        }
+    }
+
     fn abort(&self, reason: Error) {
         self.core.put(|state, later| {
             let reason = self.core.to_wire(state, reason.into_value(), later);
@@ -222,7 +235,10 @@ pub(crate) async fn pump(stream: ReadableStream, writer: Arc<Writer>) {
                         return;
                     }
                     Err(error) => {
-                        writer.abort(error);
+                        // What came before the error is the reader's first: an abort overtakes what is not read.
+                        if writer.drained().await.is_ok() {
+                            writer.abort(error);
+                        }
                         return;
                     }
                 },
@@ -289,13 +305,10 @@ pub trait Sink: Send + 'static {
 
 impl WritableStream {
     /// A stream of ours, to be put into arguments or results.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime: the sink lives in a task of its own.
     pub fn new(sink: impl Sink) -> Self {
-        let (operations, queue) = mpsc::unbounded_channel();
-        tokio::spawn(run_sink(sink, queue));
-        Self(Drain::Local(Local::new(Arc::new(SinkTarget(operations)))))
+        let guarded = Guarded { sink, ended: None };
+        let target = SinkTarget(Arc::new(tokio::sync::Mutex::new(guarded)));
+        Self(Drain::Local(Local::new(Arc::new(target))))
     }
 
     pub(crate) fn remote(core: Arc<Core>, id: ImportId) -> Self {
@@ -377,69 +390,56 @@ impl Target for Elsewhere {
     }
 }
 
-enum Operation {
-    Write(Value),
-    Close,
-    Abort(Value),
+/// A sink of ours as the target that its peer writes to. Each operation waits for the one before it.
+struct SinkTarget<S: Sink>(Arc<tokio::sync::Mutex<Guarded<S>>>);
+
+struct Guarded<S: Sink> {
+    sink: S,
+    /// How it ended, for what comes after.
+    ended: Option<Error>,
 }
 
-struct SinkTarget(mpsc::UnboundedSender<(Operation, oneshot::Sender<Result<(), Error>>)>);
+impl<S: Sink> Drop for Guarded<S> {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            let text = "WritableStream RPC stub was disposed without calling close()";
+            self.sink.abort(Error::new("Error", text));
+        }
+    }
+}
 
-impl Target for SinkTarget {
+impl<S: Sink> Target for SinkTarget<S> {
     fn call(&self, mut call: Call) -> Answer {
         let argument = call.take(0);
-        let operation = match call.method.as_str() {
-            "write" => Operation::Write(argument),
-            "close" => Operation::Close,
-            "abort" => Operation::Abort(argument),
-            other => {
-                return Answer::error(Error::new(
-                    "TypeError",
-                    format!("Unknown WritableStream method: {other}"),
-                ));
-            }
-        };
-        let (answer, done) = oneshot::channel();
-        // The queue is the peer's window: it sends no more than that ahead of the acknowledgements.
-        if self.0.send((operation, answer)).is_err() {
-            return Answer::error(Error::new("TypeError", "This WritableStream has been closed."));
-        }
+        let guarded = Arc::clone(&self.0);
         Answer::later(async move {
-            let done = done.await;
-            done.unwrap_or_else(|_| Err(Error::new("TypeError", "This WritableStream has been closed.")))
-                .map(|()| Value::Undefined)
+            // Waits are few: the peer sends no more than its window ahead of the acknowledgements.
+            let mut guarded = guarded.lock_owned().await;
+            if let Some(error) = &guarded.ended {
+                return Err(error.clone());
+            }
+            let closed = || Error::new("TypeError", "This WritableStream has been closed.");
+            match call.method.as_str() {
+                "write" => {
+                    let written = guarded.sink.write(argument).await;
+                    guarded.ended = written.clone().err();
+                    written?;
+                }
+                "close" => {
+                    let result = guarded.sink.close().await;
+                    guarded.ended = Some(closed());
+                    result?;
+                }
+                "abort" => {
+                    guarded.ended = Some(closed());
+                    guarded.sink.abort(Error::thrown(argument));
+                }
+                other => {
+                    let text = format!("Unknown WritableStream method: {other}");
+                    return Err(Error::new("Error", text));
+                }
+            }
+            Ok(Value::Undefined)
         })
-    }
-}
-
-async fn run_sink(
-    mut sink: impl Sink,
-    mut queue: mpsc::UnboundedReceiver<(Operation, oneshot::Sender<Result<(), Error>>)>,
-) {
-    let mut failed: Option<Error> = None;
-    while let Some((operation, answer)) = queue.recv().await {
-        if let Some(error) = &failed {
-            let _ = answer.send(Err(error.clone()));
-            continue;
-        }
-        let result = match operation {
-            Operation::Write(chunk) => sink.write(chunk).await,
-            Operation::Close => {
-                let closed = sink.close().await;
-                let _ = answer.send(closed);
-                return;
-            }
-            Operation::Abort(reason) => {
-                sink.abort(Error::thrown(reason));
-                let _ = answer.send(Ok(()));
-                return;
-            }
-        };
-        failed = result.clone().err();
-        let _ = answer.send(result);
-    }
-    if failed.is_none() {
-        let text = "WritableStream RPC stub was disposed without calling close()";
-        sink.abort(Error::new("Error", text));
     }
 }

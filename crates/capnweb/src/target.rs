@@ -149,11 +149,22 @@ pub(crate) fn read(target: &Arc<dyn Target>, name: &str) -> Answer {
     }
 }
 
-/// The main object of a side that offers nothing.
-pub(crate) struct Nothing;
+/// The main object of a side that offers none: every use of it fails with an error that says so.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoMain;
 
-impl Target for Nothing {
-    fn call(&self, call: Call) -> Answer {
-        Answer::error(call.not_a_function())
+impl NoMain {
+    fn answer() -> Answer {
+        Answer::error(Error::new("Error", "This connection has no main object."))
+    }
+}
+
+impl Target for NoMain {
+    fn call(&self, _: Call) -> Answer {
+        Self::answer()
+    }
+
+    fn get(&self, _: &str) -> Answer {
+        Self::answer()
     }
 }

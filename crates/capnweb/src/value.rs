@@ -116,12 +116,19 @@ impl Error {
         self.as_error().map_or("", |error| &error.name)
     }
 
-    /// The message of an error; something else thrown as text.
+    /// The message of an error; something else thrown as the text JavaScript makes of it.
     pub fn message(&self) -> String {
         match &self.0.value {
             Value::Error(error) => error.message.clone(),
             Value::String(text) => text.clone(),
-            other => format!("{other:?}"),
+            Value::Undefined => "undefined".into(),
+            Value::Null => "null".into(),
+            Value::Bool(value) => value.to_string(),
+            Value::Number(number) => {
+                capnweb_proto::json::to_text(&capnweb_proto::json::Json::Number(*number))
+            }
+            Value::BigInt(digits) => digits.clone(),
+            _ => "[object Object]".into(),
         }
     }
 }

@@ -48,7 +48,7 @@ pub async fn connect_upgraded<S>(io: S, options: SessionOptions) -> Stub
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    connect_upgraded_with(io, Arc::new(crate::target::Nothing), options).await
+    connect_upgraded_with(io, Arc::new(crate::target::NoMain), options).await
 }
 
 /// As [`connect_upgraded`], offering a main object of our own.
@@ -119,7 +119,7 @@ pub enum ConnectError {
     /// Nobody listens there.
     #[error("connect to the server")]
     Connect(#[source] std::io::Error),
-    /// Nothing within the deadline.
+    /// NoMain within the deadline.
     #[error("the server did not answer in time")]
     TimedOut,
     /// The URL is none, or the server refused the upgrade.

@@ -67,6 +67,10 @@ impl Flow {
         self.in_flight < self.window
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.in_flight <= 0.0
+    }
+
     pub(super) fn send(&mut self, size: usize, now: f64) -> Sent {
         let size = size as f64;
         self.in_flight += size;

@@ -233,7 +233,7 @@ impl<T: Clone> Session<T> {
             (path, action) => sink_refusal(path, action),
         };
         match refusal {
-            Some(text) => self.fail(operation, Value::error("TypeError", text)),
+            Some(text) => self.fail(operation, Value::error("Error", text)),
             None => self.with_arguments(From::Target(target), operation),
         }
     }
@@ -285,7 +285,7 @@ impl<T: Clone> Session<T> {
     /// `write`, `close` and `abort` on the writable end of a stream.
     fn on_pipe(&mut self, id: PipeId, operation: Operation<T>) {
         if let Some(text) = sink_refusal(&operation.path, &operation.action) {
-            return self.fail(operation, Value::error("TypeError", text));
+            return self.fail(operation, Value::error("Error", text));
         }
         let Action::Call(args) = operation.action else {
             return;

@@ -13,6 +13,8 @@ pub(super) struct Writer {
     flow: Flow,
     /// The application waits for room.
     blocked: bool,
+    /// The application waits until everything is acknowledged.
+    draining: bool,
     failed: bool,
     /// The message that closes or aborts it is on its way, or answered.
     ending: bool,
@@ -47,6 +49,15 @@ impl<T: Clone> Session<T> {
         };
         writer.blocked = !writer.flow.has_room() && !writer.failed;
         !writer.blocked
+    }
+
+    /// Whether everything written was acknowledged. When not, [`Event::WriterReady`] tells when it is.
+    pub fn is_drained(&mut self, id: ImportId) -> bool {
+        let Some(writer) = self.writers.get_mut(&id) else {
+            return true;
+        };
+        writer.draining = !writer.flow.is_empty() && !writer.failed;
+        !writer.draining
     }
 
     /// Ends a stream well. [`Event::WriterClosed`] tells when the peer has taken all of it.
@@ -116,6 +127,10 @@ impl<T: Clone> Session<T> {
         writer.failed |= outcome.is_err();
         if writer.blocked && (writer.flow.has_room() || writer.failed) {
             writer.blocked = false;
+            self.events.push_back(Event::WriterReady(id));
+        }
+        if writer.draining && (writer.flow.is_empty() || writer.failed) {
+            writer.draining = false;
             self.events.push_back(Event::WriterReady(id));
         }
         let (pipe, failed) = (writer.pipe, writer.failed);

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use capnweb::{
-    Answer, Blob, Call, Capability, Error, ErrorValue, Promise, ReadableStream, SessionOptions, Sink, Stub,
-    Target, Value, WritableStream, batch_over_http, connect,
+    Answer, Blob, Call, Capability, Error, ErrorValue, NoMain, Promise, ReadableStream, SessionOptions, Sink,
+    Stub, Target, Value, WritableStream, batch_over_http, connect,
 };
 use futures_util::future::BoxFuture;
 use futures_util::stream;
@@ -130,16 +130,7 @@ async fn open_at(url: &str, main: impl Target) -> Result<Stub, Error> {
 }
 
 async fn open(urls: &Urls) -> Result<Stub, Error> {
-    open_at(&urls.ws, Nothing).await
-}
-
-/// A client that offers nothing.
-struct Nothing;
-
-impl Target for Nothing {
-    fn call(&self, call: Call) -> Answer {
-        Answer::error(call.not_a_function())
-    }
+    open_at(&urls.ws, NoMain).await
 }
 
 fn wait(milliseconds: u64) -> tokio::time::Sleep {
@@ -238,8 +229,8 @@ async fn calls(name: &str, urls: &Urls) -> Shown {
         }
         "pipeline-error" => {
             let failed = main.call("throwError", []);
-            let foo = outcome(failed.call("foo", [])).await?;
-            json!([foo, outcome(main.call("square", [failed.into()])).await?])
+            let called = outcome(failed.call("foo", [])).await?;
+            json!([called, outcome(main.call("square", [failed.into()])).await?])
         }
         "unknown-method" => outcome(main.call("noSuch", [])).await?,
         "callback" => {
@@ -631,7 +622,7 @@ async fn streams(name: &str, urls: &Urls) -> Shown {
 }
 
 async fn flow(urls: &Urls) -> Shown {
-    let main = open_at(&urls.ws_at("/script/hold-acks"), Nothing).await?;
+    let main = open_at(&urls.ws_at("/script/hold-acks"), NoMain).await?;
     let chunks = (0..40).map(|_| Ok("x".repeat(40_000).into())).collect();
     Ok(plain(&main.call("anything", [readable(chunks)]).await?))
 }
@@ -738,7 +729,7 @@ async fn sessions(name: &str, urls: &Urls) -> Shown {
             let port = port
                 .map_err(|error| Error::new("Error", error.to_string()))?
                 .port();
-            let failed = match open_at(&format!("ws://127.0.0.1:{port}/ws"), Nothing).await {
+            let failed = match open_at(&format!("ws://127.0.0.1:{port}/ws"), NoMain).await {
                 Ok(main) => main.call("square", [1.into()]).await.is_err(),
                 Err(_) => true,
             };
@@ -813,7 +804,7 @@ async fn sessions(name: &str, urls: &Urls) -> Shown {
 }
 
 async fn scripted(urls: &Urls, script: &str) -> Shown {
-    let main = open_at(&urls.ws_at(&format!("/script/{script}")), Nothing).await?;
+    let main = open_at(&urls.ws_at(&format!("/script/{script}")), NoMain).await?;
     let outcome = outcome(main.call("anything", [])).await;
     wait(80).await;
     outcome

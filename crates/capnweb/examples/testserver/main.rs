@@ -16,7 +16,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use capnweb::{Answer, Call, ErrorValue, Limits, PlainError, SessionOptions, Target, Value, server};
+use capnweb::{ErrorValue, Limits, NoMain, PlainError, SessionOptions, server};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -94,17 +94,4 @@ fn rewritten(error: &PlainError) -> PlainError {
         .with("code", capnweb_proto::Value::String("E_REWRITTEN".into()));
     rewritten.stack = Some("test stack".into());
     rewritten
-}
-
-/// What a session without a main object answers.
-struct NoMain;
-
-impl Target for NoMain {
-    fn call(&self, call: Call) -> Answer {
-        Answer::error(call.not_a_function())
-    }
-
-    fn get(&self, _: &str) -> Answer {
-        Value::Undefined.into()
-    }
 }

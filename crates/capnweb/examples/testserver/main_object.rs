@@ -558,9 +558,8 @@ impl Main {
             "catchFrom" => {
                 let function = as_stub(&first);
                 Answer::later(async move {
-                    let error = match function?.invoke([]).await {
-                        Ok(_) => return Ok(Value::object([("caught", false.into())])),
-                        Err(error) => error,
+                    let Err(error) = function?.invoke([]).await else {
+                        return Ok(Value::object([("caught", false.into())]));
                     };
                     let Some(caught) = error.as_error() else {
                         let thrown = tag(error.value()).await?;
