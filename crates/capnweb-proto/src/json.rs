@@ -8,7 +8,7 @@ mod read;
 mod write;
 
 pub use read::{ReadError, parse};
-pub use write::to_text;
+pub use write::{javascript_text, to_text};
 pub(crate) use write::{write_number, write_string};
 
 /// A JSON value. Members keep the order they came in; of two members of one name the last counts, at the place of the

@@ -1,7 +1,7 @@
 //! The envelope: which of the eight messages a text is.
 
 use crate::ProtocolError;
-use crate::json::{Json, to_text};
+use crate::json::{Json, javascript_text, to_text};
 
 /// A message as it arrived. Expressions are not evaluated yet.
 #[derive(Debug)]
@@ -10,8 +10,9 @@ pub(crate) enum Message {
     Stream(Json),
     Pipe,
     Pull(i64),
-    Resolve(i64, Json),
-    Reject(i64, Json),
+    /// Without an id: of one that no table has.
+    Resolve(Option<i64>, Json),
+    Reject(Option<i64>, Json),
     Release(i64, u64),
     Abort(Option<Json>),
 }
@@ -22,16 +23,28 @@ impl Message {
         let Json::Array(items) = json else {
             return Err(ProtocolError::BadMessage(excerpt(&json)));
         };
-        let id = |index: usize| items.get(index).and_then(Json::as_integer);
+        let id = |index: usize| match items.get(index) {
+            Some(id @ Json::Number(_)) => Some(id.as_integer()),
+            _ => None,
+        };
+        // Ids are integers, so no table has another number.
+        let exported = |id: Option<i64>| {
+            id.ok_or_else(|| {
+                ProtocolError::NoSuchExport(items.get(1).map_or_else(String::new, javascript_text))
+            })
+        };
         let read = match (items.first().and_then(Json::as_str), items.len()) {
             (Some("push"), 2..) => Some(Read::Expression(Self::Push)),
             (Some("stream"), 2..) => Some(Read::Expression(Self::Stream)),
             (Some("pipe"), _) => Some(Read::Whole(Self::Pipe)),
-            (Some("pull"), _) => id(1).map(|id| Read::Whole(Self::Pull(id))),
+            (Some("pull"), _) => match id(1) {
+                Some(id) => Some(Read::Whole(Self::Pull(exported(id)?))),
+                None => None,
+            },
             (Some("resolve"), 3..) => id(1).map(|id| Read::Answer(id, Self::Resolve)),
             (Some("reject"), 3..) => id(1).map(|id| Read::Answer(id, Self::Reject)),
-            (Some("release"), _) => match (id(1), id(2).map(u64::try_from)) {
-                (Some(id), Some(Ok(count))) => Some(Read::Whole(Self::Release(id, count))),
+            (Some("release"), _) => match (id(1), id(2).flatten().map(u64::try_from)) {
+                (Some(id), Some(Ok(count))) => Some(Read::Whole(Self::Release(exported(id)?, count))),
                 _ => None,
             },
             (Some("abort"), 2..) => Some(Read::Expression(|json| Self::Abort(Some(json)))),
@@ -55,7 +68,7 @@ impl Message {
 enum Read {
     Whole(Message),
     Expression(fn(Json) -> Message),
-    Answer(i64, fn(i64, Json) -> Message),
+    Answer(Option<i64>, fn(Option<i64>, Json) -> Message),
 }
 
 /// The JSON of a fault, short enough for an error text.

@@ -598,7 +598,7 @@ impl<T: Clone> Session<T> {
             let written = self.write_args(&args, &mut out);
             self.discard(Value::Array(args));
             if let Err(error) = written {
-                return self.settle(result, Err(Value::error("TypeError", error.text())));
+                return self.settle(result, Err(error.to_error()));
             }
         }
         out.push_str("]]");
@@ -649,7 +649,7 @@ impl<T: Clone> Session<T> {
         }
         self.discard(Value::Array(captures));
         if let Some(error) = failed {
-            return self.settle(result, Err(Value::error("TypeError", error.text())));
+            return self.settle(result, Err(error.to_error()));
         }
         out.push_str("],[");
         out.push_str(&instructions.join(","));
@@ -714,7 +714,8 @@ impl<T: Clone> Session<T> {
     }
 
     fn pulled(&mut self, id: i64) -> Result<(), ProtocolError> {
-        let refusal = match self.exports.get(id).ok_or(ProtocolError::NoSuchExport(id))? {
+        let export = self.exports.get(id);
+        let refusal = match export.ok_or_else(|| ProtocolError::NoSuchExport(id.to_string()))? {
             Export::Result { promise, .. } => {
                 let promise = *promise;
                 if self.exports.pull(id) {
@@ -724,19 +725,23 @@ impl<T: Clone> Session<T> {
             }
             Export::Target { target, .. } if id == 0 => {
                 let main = target.clone();
-                let export = self.exports.target(main, false);
-                self.send(format!("[\"resolve\",0,[\"export\",{export}]]"));
+                if self.exports.pull_target(id) {
+                    let export = self.exports.target(main, false);
+                    self.send(format!("[\"resolve\",0,[\"export\",{export}]]"));
+                }
                 return Ok(());
             }
             Export::Target { sink: false, .. } => "Tried to resolve a non-promise stub.",
             Export::Target { .. } | Export::Pipe(_) => "Cannot pull a WritableStream stub",
         };
-        let mut out = format!("[\"reject\",{id},");
-        let error: Value<Capability<T>> = Value::error("Error", refusal);
-        // An error always gets through.
-        let _ = encode(&error, 0, &mut out, &mut self.encoder(true));
-        out.push(']');
-        self.send(out);
+        if self.exports.pull_target(id) {
+            let mut out = format!("[\"reject\",{id},");
+            let error: Value<Capability<T>> = Value::error("Error", refusal);
+            // An error always gets through.
+            let _ = encode(&error, 0, &mut out, &mut self.encoder(true));
+            out.push(']');
+            self.send(out);
+        }
         Ok(())
     }
 
@@ -760,7 +765,7 @@ impl<T: Clone> Session<T> {
         if let Err(error) = encode(value, 0, &mut out, &mut encoder) {
             crate::expression::Encode::undo(&mut encoder, mark);
             out.truncate(length);
-            let error: Value<Capability<T>> = Value::error("TypeError", error.text());
+            let error: Value<Capability<T>> = error.to_error();
             out = format!("[\"reject\",{id},");
             // An error always gets through.
             let _ = encode(&error, 0, &mut out, &mut self.encoder(true));
@@ -803,10 +808,20 @@ impl<T: Clone> Session<T> {
     }
 
     /// A resolve or reject of one of our imports. One for an unknown id crossed our release, which is normal.
-    fn settled_by_peer(&mut self, id: i64, expression: Json, resolved: bool) -> Result<(), ProtocolError> {
-        if !resolved && self.imports.get(id).is_none() {
+    fn settled_by_peer(
+        &mut self,
+        id: Option<i64>,
+        expression: Json,
+        resolved: bool,
+    ) -> Result<(), ProtocolError> {
+        let known = id.filter(|id| self.imports.get(*id).is_some());
+        let Some(id) = known else {
+            if resolved {
+                let value = self.decode(expression, 0)?;
+                self.discard(value);
+            }
             return Ok(());
-        }
+        };
         let value = self.decode(expression, 0)?;
         let outcome = if resolved { Ok(value) } else { Err(value) };
         match self.imports.settle(id) {

@@ -120,16 +120,31 @@ impl Error {
     pub fn message(&self) -> String {
         match &self.0.value {
             Value::Error(error) => error.message.clone(),
-            Value::String(text) => text.clone(),
-            Value::Undefined => "undefined".into(),
-            Value::Null => "null".into(),
-            Value::Bool(value) => value.to_string(),
-            Value::Number(number) => {
-                capnweb_proto::json::to_text(&capnweb_proto::json::Json::Number(*number))
-            }
-            Value::BigInt(digits) => digits.clone(),
-            _ => "[object Object]".into(),
+            other => javascript_text(other),
         }
+    }
+}
+
+/// The text JavaScript's `String(value)` gives, nearly: a date is shown as its milliseconds.
+fn javascript_text(value: &Value) -> String {
+    match value {
+        Value::Undefined => "undefined".into(),
+        Value::Null => "null".into(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) | Value::Date(Some(number)) => {
+            capnweb_proto::json::javascript_text(&capnweb_proto::json::Json::Number(*number))
+        }
+        Value::Date(None) => "Invalid Date".into(),
+        Value::String(text) | Value::Url(text) | Value::BigInt(text) => text.clone(),
+        Value::Error(error) => format!("{}: {}", error.name, error.message),
+        Value::Array(items) => {
+            let texts = items.iter().map(|item| match item {
+                Value::Undefined | Value::Null => String::new(),
+                item => javascript_text(item),
+            });
+            texts.collect::<Vec<_>>().join(",")
+        }
+        _ => "[object Object]".into(),
     }
 }
 

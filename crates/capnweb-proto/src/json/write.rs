@@ -11,6 +11,35 @@ pub fn to_text(json: &Json) -> String {
     out
 }
 
+/// The text JavaScript's `String(value)` gives.
+pub fn javascript_text(json: &Json) -> String {
+    match json {
+        Json::Null => "null".into(),
+        Json::Bool(value) => value.to_string(),
+        Json::Number(number) if number.is_nan() => "NaN".into(),
+        Json::Number(number) if number.is_infinite() => {
+            if *number > 0.0 { "Infinity" } else { "-Infinity" }.into()
+        }
+        Json::Number(number) => {
+            let mut out = String::new();
+            write_number(&mut out, *number);
+            out
+        }
+        Json::String(text) => text.clone(),
+        Json::Array(items) => {
+            let texts: Vec<String> = items
+                .iter()
+                .map(|item| match item {
+                    Json::Null => String::new(),
+                    item => javascript_text(item),
+                })
+                .collect();
+            texts.join(",")
+        }
+        Json::Object(_) => "[object Object]".into(),
+    }
+}
+
 /// Appends the text of a value.
 // Recursive: a value to be written was built by our own encoder or read by our parser, both of which bound its depth.
 pub(crate) fn write(out: &mut String, json: &Json) {

@@ -1,6 +1,6 @@
 //! The export table: what the peer can name.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::capability::{PipeId, PromiseId};
 use crate::ProtocolError;
@@ -30,6 +30,8 @@ pub(super) struct Exports<T> {
     next_negative: i64,
     /// Results that were pulled and not answered.
     unanswered: usize,
+    /// Targets and pipes that were pulled: the second time does nothing.
+    pulled: HashSet<i64>,
 }
 
 impl<T> Exports<T> {
@@ -44,6 +46,7 @@ impl<T> Exports<T> {
             next_positive: 1,
             next_negative: -1,
             unanswered: 0,
+            pulled: HashSet::new(),
         }
     }
 
@@ -114,6 +117,11 @@ impl<T> Exports<T> {
         }
     }
 
+    /// Marks a target or pipe as pulled. `false` when it was already.
+    pub(super) fn pull_target(&mut self, id: i64) -> bool {
+        self.pulled.insert(id)
+    }
+
     /// Marks a result as answered: its promise, and whether it is a stream message's, which goes now. `None` when it is
     /// not due.
     pub(super) fn answer(&mut self, id: i64) -> Option<(PromiseId, bool)> {
@@ -164,6 +172,7 @@ impl<T> Exports<T> {
 
     pub(super) fn remove(&mut self, id: i64) -> Option<Export<T>> {
         let removed = self.entries.remove(&id);
+        self.pulled.remove(&id);
         if let Some(Export::Result {
             pulled: true,
             answered: false,
@@ -177,7 +186,11 @@ impl<T> Exports<T> {
 
     /// Gives back `count` references; the entry when that were all.
     pub(super) fn release(&mut self, id: i64, count: u64) -> Result<Option<Export<T>>, ProtocolError> {
-        let held = match self.entries.get_mut(&id).ok_or(ProtocolError::NoSuchExport(id))? {
+        let held = match self
+            .entries
+            .get_mut(&id)
+            .ok_or_else(|| ProtocolError::NoSuchExport(id.to_string()))?
+        {
             Export::Target { refcount, .. } => refcount,
             // Results and pipes are named by exactly one import.
             _ => &mut 1,
@@ -195,6 +208,7 @@ impl<T> Exports<T> {
     /// Everything, at the end of the session.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
+        self.pulled.clear();
         self.unanswered = 0;
     }
 }

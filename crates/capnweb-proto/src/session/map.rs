@@ -116,7 +116,7 @@ impl<'a, T: Clone> MapDecoder<'a, T> {
         usize::try_from(index)
             .ok()
             .and_then(|index| list.get(index))
-            .ok_or(ProtocolError::NoSuchEntry(id))
+            .ok_or_else(|| ProtocolError::NoSuchEntry(id.to_string()))
     }
 
     fn run(
@@ -150,6 +150,10 @@ impl<'a, T: Clone> MapDecoder<'a, T> {
 const NO_EXPORTS: ProtocolError = ProtocolError::NotInMap("A mapper function cannot refer to exports.");
 
 impl<T: Clone> Decode<Capability<T>> for MapDecoder<'_, T> {
+    fn knows(&self, id: i64) -> bool {
+        self.subject(id).is_ok()
+    }
+
     fn stub(&mut self, _: i64) -> Result<Value<Capability<T>>, ProtocolError> {
         Err(NO_EXPORTS)
     }
@@ -170,6 +174,7 @@ impl<T: Clone> Decode<Capability<T>> for MapDecoder<'_, T> {
 
     fn own(
         &mut self,
+        _: bool,
         id: i64,
         path: Vec<PathKey>,
         args: Option<Vec<Value<Capability<T>>>>,

@@ -518,9 +518,12 @@ impl<T: Clone> Session<T> {
         }
         let backing = self.promises.get(id).and_then(|entry| entry.backing);
         if let Some(import) = backing
-            && matches!(self.imports.get(import), Some(Import::Call { .. }))
+            && matches!(
+                self.imports.get(import),
+                Some(Import::Call { .. } | Import::Promise { .. })
+            )
         {
-            // A call dropped before its answer is released at once.
+            // A call or promise dropped before its answer is released at once.
             self.imports.settle(import);
             self.promises.remove_pending(id);
             self.send(format!("[\"release\",{import},1]"));

@@ -95,7 +95,7 @@ impl<T: Clone> Session<T> {
             }
             self.discard(argument);
             if let Err(error) = written {
-                return Err(Value::error("TypeError", error.text()));
+                return Err(error.to_error());
             }
         }
         out.push_str("]]]");
