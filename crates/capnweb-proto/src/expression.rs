@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use crate::json::{Json, javascript_text, write_number, write_string};
+use crate::json::{Kind, Node, javascript_text, write_number, write_string};
 use crate::message::excerpt;
 use crate::value::is_prototype_name;
 use crate::{BytesKind, ErrorValue, Limits, PathKey, ProtocolError, Request, Response, Value, bigint, fetch};
@@ -42,7 +42,7 @@ pub(crate) trait Decode<C> {
         id: i64,
         path: Vec<PathKey>,
         captures: Vec<Value<C>>,
-        instructions: Vec<Json>,
+        instructions: Node<'_>,
     ) -> Result<Value<C>, ProtocolError>;
     /// A blob whose bytes come by the stream in `content`.
     fn blob(&mut self, media_type: String, content: Value<C>) -> Result<Value<C>, ProtocolError>;
@@ -54,7 +54,7 @@ pub(crate) trait Decode<C> {
 
 /// Decodes one expression; `depth` is its level.
 pub(crate) fn decode<C>(
-    json: Json,
+    node: Node<'_>,
     depth: usize,
     limits: &Limits,
     caps: &mut dyn Decode<C>,
@@ -62,29 +62,41 @@ pub(crate) fn decode<C>(
     if depth >= limits.max_depth {
         return Err(ProtocolError::TooDeep(limits.max_depth));
     }
-    Ok(match json {
-        Json::Null => Value::Null,
-        Json::Bool(value) => Value::Bool(value),
-        Json::Number(value) => Value::Number(value),
-        Json::String(text) => Value::String(text),
-        Json::Object(members) => Value::Object(decode_members(members, depth, limits, caps)?),
-        // An array is escaped by wrapping it.
-        Json::Array(mut items) => match items.as_mut_slice() {
-            [Json::Array(inner)] => Value::Array(decode_all(std::mem::take(inner), depth + 1, limits, caps)?),
-            [Json::String(_), ..] => decode_special(items, depth, limits, caps)?,
-            _ => return Err(ProtocolError::BadExpression(excerpt(&Json::Array(items)))),
-        },
+    Ok(match node.kind() {
+        Kind::Null => Value::Null,
+        Kind::True => Value::Bool(true),
+        Kind::False => Value::Bool(false),
+        Kind::Number => Value::Number(node.as_number().unwrap_or_default()),
+        Kind::Text | Kind::Escaped => Value::String(node.as_text().unwrap_or_default().into_owned()),
+        Kind::Object | Kind::Repeating => Value::Object(decode_members(
+            node.members(),
+            node.member_bound(),
+            depth,
+            limits,
+            caps,
+        )?),
+        Kind::Array => {
+            let mut items = node.items();
+            match (items.next(), items.next()) {
+                // An array is escaped by wrapping it.
+                (Some(inner), None) if inner.is_array() => {
+                    Value::Array(decode_all(inner, depth + 1, limits, caps)?)
+                }
+                (Some(tag), _) if tag.is_text() => decode_special(node, depth, limits, caps)?,
+                _ => return Err(ProtocolError::BadExpression(excerpt(node))),
+            }
+        }
     })
 }
 
 fn decode_all<C>(
-    items: Vec<Json>,
+    array: Node<'_>,
     depth: usize,
     limits: &Limits,
     caps: &mut dyn Decode<C>,
 ) -> Result<Vec<Value<C>>, ProtocolError> {
-    let mut values = Vec::with_capacity(items.len());
-    for item in items {
+    let mut values = Vec::with_capacity(array.items().count());
+    for item in array.items() {
         match decode(item, depth, limits, caps) {
             Ok(value) => values.push(value),
             Err(error) => {
@@ -97,18 +109,19 @@ fn decode_all<C>(
     Ok(values)
 }
 
-fn decode_members<C>(
-    members: Vec<(String, Json)>,
+fn decode_members<'a, C>(
+    members: impl Iterator<Item = (std::borrow::Cow<'a, str>, Node<'a>)>,
+    bound: usize,
     depth: usize,
     limits: &Limits,
     caps: &mut dyn Decode<C>,
 ) -> Result<Vec<(String, Value<C>)>, ProtocolError> {
-    let mut kept = Vec::with_capacity(members.len());
-    for (name, json) in members {
+    let mut kept = Vec::with_capacity(bound);
+    for (name, value) in members {
         // Refused members are evaluated all the same, so that stubs in them are accounted for.
-        match decode(json, depth + 1, limits, caps) {
+        match decode(value, depth + 1, limits, caps) {
             Ok(value) if is_prototype_name(&name) || name == "toJSON" => caps.discard(value),
-            Ok(value) => kept.push((name, value)),
+            Ok(value) => kept.push((name.into_owned(), value)),
             Err(error) => {
                 caps.discard(Value::Object(kept));
                 return Err(error);
@@ -119,130 +132,105 @@ fn decode_members<C>(
 }
 
 fn decode_special<C>(
-    mut items: Vec<Json>,
+    node: Node<'_>,
     depth: usize,
     limits: &Limits,
     caps: &mut dyn Decode<C>,
 ) -> Result<Value<C>, ProtocolError> {
-    let Some(Json::String(tag)) = items.first_mut().map(std::mem::take) else {
-        return Err(ProtocolError::BadExpression(excerpt(&Json::Array(items))));
-    };
-    // Built only for an error: most expressions are right.
-    let fault = |tag: &str, items: &[Json]| {
-        let mut whole = items.to_vec();
-        if let Some(first) = whole.first_mut() {
-            *first = Json::String(tag.to_owned());
-        }
-        ProtocolError::BadExpression(excerpt(&Json::Array(whole)))
-    };
-    macro_rules! bad {
-        () => {
-            fault(&tag, &items)
-        };
-    }
-    macro_rules! id {
-        () => {
-            items
-                .get(1)
-                .and_then(Json::as_integer)
-                .ok_or_else(|| bad!())?
-        };
-    }
+    let bad = || ProtocolError::BadExpression(excerpt(node));
+    let mut items = node.items();
+    let tag = items.next().and_then(Node::as_text).ok_or_else(bad)?;
+    let parts: [Option<Node<'_>>; 5] = std::array::from_fn(|_| items.next());
+    let [first, second, third, fourth, _] = parts;
+    let count = parts.iter().flatten().count();
+    let text_at = |part: Option<Node<'_>>| part.and_then(Node::as_text).map(std::borrow::Cow::into_owned);
+    let id = || first.and_then(Node::as_integer).ok_or_else(bad);
     // What is wrong with the rest is not looked at before the subject is known.
-    macro_rules! known {
-        () => {
-            match items.get(1) {
-                Some(id @ Json::Number(_)) => known(id, caps)?,
-                _ => return Err(bad!()),
-            }
-        };
-    }
-    Ok(match tag.as_str() {
-        "undefined" if items.len() == 1 => Value::Undefined,
+    let subject = |caps: &dyn Decode<C>| match first {
+        Some(id) if id.kind() == Kind::Number => known(id, caps),
+        _ => Err(bad()),
+    };
+    Ok(match &*tag {
+        "undefined" if count == 0 => Value::Undefined,
         "inf" => Value::Number(f64::INFINITY),
         "-inf" => Value::Number(f64::NEG_INFINITY),
         "nan" => Value::Number(f64::NAN),
         "bigint" => {
-            let text = items.get(1).and_then(Json::as_str).ok_or_else(|| bad!())?;
+            let text = first.and_then(Node::as_text).ok_or_else(bad)?;
             if text.len() > limits.max_bigint_digits && text.encode_utf16().count() > limits.max_bigint_digits
             {
                 return Err(ProtocolError::BigIntTooLong(limits.max_bigint_digits));
             }
-            let digits = bigint::parse(text);
-            Value::BigInt(digits.ok_or_else(|| ProtocolError::BadBigInt(text.to_owned()))?)
+            let digits = bigint::parse(&text);
+            Value::BigInt(digits.ok_or_else(|| ProtocolError::BadBigInt(text.into_owned()))?)
         }
-        "date" => match items.get(1) {
-            Some(Json::Null) => Value::Date(None),
+        "date" => match first.map(|ms| (ms.kind(), ms.as_number())) {
+            Some((Kind::Null, _)) => Value::Date(None),
             // ECMA-262, TimeClip.
-            Some(Json::Number(ms)) => Value::Date((ms.abs() <= 8.64e15).then_some(ms.trunc() + 0.0)),
-            _ => return Err(bad!()),
+            Some((_, Some(ms))) => Value::Date((ms.abs() <= 8.64e15).then_some(ms.trunc() + 0.0)),
+            _ => return Err(bad()),
         },
-        "bytes" => match items.get(1) {
-            Some(Json::String(text)) => bytes(text, items.get(2))?,
-            _ => return Err(bad!()),
+        "bytes" => match first.and_then(Node::as_text) {
+            Some(text) => bytes(&text, second)?,
+            None => return Err(bad()),
         },
         "error" => {
-            if !matches!(items.as_slice(), [_, Json::String(_), Json::String(_), ..])
-                || !matches!(items.get(4), None | Some(Json::Object(_)))
-            {
-                return Err(bad!());
-            }
-            let mut props = match items.get_mut(4).map(std::mem::take) {
-                Some(Json::Object(mut props)) => {
-                    // Not even evaluated.
-                    props.retain(|(name, _)| !["name", "message", "stack"].contains(&name.as_str()));
-                    decode_members(props, depth, limits, caps)?
-                }
-                _ => Vec::new(),
+            let (Some(name), Some(message)) = (text_at(first), text_at(second)) else {
+                return Err(bad());
             };
-            let stack = items.get(3).and_then(Json::as_str).map(str::to_owned);
-            let name = take_text(&mut items, 1);
+            if fourth.is_some_and(|props| !props.is_object()) {
+                return Err(bad());
+            }
+            let mut props = match fourth {
+                Some(props) => {
+                    // Not even evaluated.
+                    let own = props
+                        .members()
+                        .filter(|(name, _)| !["name", "message", "stack"].contains(&&**name));
+                    decode_members(own, props.member_bound(), depth, limits, caps)?
+                }
+                None => Vec::new(),
+            };
             // The class has it always.
             if name == "AggregateError" && props.iter().all(|(name, _)| name != "errors") {
                 props.push(("errors".into(), Value::Array(Vec::new())));
             }
             Value::Error(Box::new(ErrorValue {
                 name,
-                message: take_text(&mut items, 2),
-                stack,
+                message,
+                stack: text_at(third),
                 props,
             }))
         }
-        "url" => match items.as_slice() {
-            [_, Json::String(url)] => Value::Url(fetch::url(url)?),
-            _ => return Err(bad!()),
+        "url" => match (first.and_then(Node::as_text), count) {
+            (Some(url), 1) => Value::Url(fetch::url(&url)?),
+            _ => return Err(bad()),
         },
-        "headers" => match items.as_slice() {
-            [_, Json::Array(pairs)] => Value::Headers(fetch::headers(pairs)?),
-            _ => return Err(bad!()),
+        "headers" => match (first, count) {
+            (Some(pairs), 1) if pairs.is_array() => Value::Headers(fetch::headers(pairs)?),
+            _ => return Err(bad()),
         },
-        "request" => match items.as_mut_slice() {
-            [_, Json::String(url), init @ (Json::Object(_) | Json::Array(_))] => {
-                let members = members_of(std::mem::take(init));
-                fetch::request(url, members, depth, limits, caps)?
+        "request" => match (first.and_then(Node::as_text), second, count) {
+            (Some(url), Some(init), 2) if init.is_object() || init.is_array() => {
+                fetch::request(&url, init, depth, limits, caps)?
             }
-            _ => return Err(bad!()),
+            _ => return Err(bad()),
         },
         "response" => {
-            let [_, body, _] = items.as_mut_slice() else {
-                return Err(bad!());
+            let (Some(body), Some(init), 2) = (first, second, count) else {
+                return Err(bad());
             };
             // The body comes first, whatever the init is.
-            let body = decode(body.clone(), depth + 1, limits, caps)?;
+            let body = decode(body, depth + 1, limits, caps)?;
             fetch::check_response_body(&body, caps)?;
-            match items.get_mut(2).map(std::mem::take) {
-                Some(init @ (Json::Object(_) | Json::Array(_))) => fetch::response(body, members_of(init))?,
-                other => {
-                    caps.discard(body);
-                    items.truncate(2);
-                    items.extend(other);
-                    return Err(bad!());
-                }
+            if !init.is_object() && !init.is_array() {
+                caps.discard(body);
+                return Err(bad());
             }
+            fetch::response(body, init)?
         }
-        "blob" => match items.as_mut_slice() {
-            [_, Json::String(media_type), content] => {
-                let (media_type, content) = (std::mem::take(media_type), std::mem::take(content));
+        "blob" => match (text_at(first), second, count) {
+            (Some(media_type), Some(content), 2) => {
                 let content = decode(content, depth + 1, limits, caps)?;
                 if !caps.is_stream(&content) {
                     return Err(ProtocolError::BadParts(
@@ -251,73 +239,72 @@ fn decode_special<C>(
                 }
                 caps.blob(normal_media_type(media_type), content)?
             }
-            _ => return Err(bad!()),
+            _ => return Err(bad()),
         },
         "import" | "pipeline" => {
-            if items.len() > 4 {
-                return Err(bad!());
+            if count > 3 {
+                return Err(bad());
             }
-            let id = known!();
-            let path = match items.get(2) {
+            let id = subject(caps)?;
+            let path = match second {
                 None => Vec::new(),
-                Some(Json::Array(path)) => path_of(path).ok_or_else(|| bad!())?,
-                Some(_) => return Err(bad!()),
+                Some(path) => path_of(path).ok_or_else(bad)?,
             };
-            let args = match items.get_mut(3) {
+            let args = match third {
                 None => None,
                 // Arguments continue at the level of the call.
-                Some(Json::Array(args)) => Some(decode_all(std::mem::take(args), depth + 1, limits, caps)?),
-                Some(_) => return Err(bad!()),
+                Some(args) if args.is_array() => Some(decode_all(args, depth + 1, limits, caps)?),
+                Some(_) => return Err(bad()),
             };
             caps.own(tag == "import", id, path, args)?
         }
         "remap" => {
-            let [_, _, Json::Array(path), Json::Array(captures), Json::Array(_)] = items.as_slice() else {
-                return Err(bad!());
+            let (Some(path), Some(captures), Some(instructions), 4) = (second, third, fourth, count) else {
+                return Err(bad());
             };
-            let id = known!();
-            let path = path_of(path).ok_or_else(|| bad!())?;
-            let mut kept = Vec::with_capacity(captures.len());
-            for capture in captures {
-                let value = match capture.as_array() {
-                    Some([Json::String(tag), id @ Json::Number(_)]) => match tag.as_str() {
-                        "import" => Some(caps.own(true, known(id, caps)?, Vec::new(), None)?),
-                        "export" => id.as_integer().map(|id| caps.stub(id)).transpose()?,
-                        _ => None,
-                    },
-                    _ => None,
-                };
-                let Some(value) = value else {
-                    return Err(ProtocolError::BadCapture(excerpt(capture)));
-                };
-                kept.push(value);
+            if ![path, captures, instructions].into_iter().all(Node::is_array) {
+                return Err(bad());
             }
-            let Some(Json::Array(instructions)) = items.pop() else {
-                return Err(bad!());
-            };
+            let id = subject(caps)?;
+            let path = path_of(path).ok_or_else(bad)?;
+            let mut kept = Vec::new();
+            for capture in captures.items() {
+                kept.push(
+                    self::capture(capture, caps)?
+                        .ok_or_else(|| ProtocolError::BadCapture(excerpt(capture)))?,
+                );
+            }
             caps.remap(id, path, kept, instructions)?
         }
-        "export" => caps.stub(id!())?,
-        "writable" => caps.writable(id!())?,
-        "promise" => caps.promise(id!())?,
-        "readable" => caps.readable(id!())?,
-        _ => return Err(bad!()),
+        "export" => caps.stub(id()?)?,
+        "writable" => caps.writable(id()?)?,
+        "promise" => caps.promise(id()?)?,
+        "readable" => caps.readable(id()?)?,
+        _ => return Err(bad()),
+    })
+}
+
+/// What a map takes along from outside; `None` for what cannot be taken.
+fn capture<C>(capture: Node<'_>, caps: &mut dyn Decode<C>) -> Result<Option<Value<C>>, ProtocolError> {
+    let mut parts = capture.items();
+    let (Some(tag), Some(id), None) = (parts.next(), parts.next(), parts.next()) else {
+        return Ok(None);
+    };
+    if id.kind() != Kind::Number {
+        return Ok(None);
+    }
+    Ok(match tag.as_text().as_deref() {
+        Some("import") => Some(caps.own(true, known(id, caps)?, Vec::new(), None)?),
+        Some("export") => id.as_integer().map(|id| caps.stub(id)).transpose()?,
+        _ => None,
     })
 }
 
 /// An id that the peer must know from us.
-fn known<C>(id: &Json, caps: &dyn Decode<C>) -> Result<i64, ProtocolError> {
+fn known<C>(id: Node<'_>, caps: &dyn Decode<C>) -> Result<i64, ProtocolError> {
     id.as_integer()
         .filter(|id| caps.knows(*id))
-        .ok_or_else(|| ProtocolError::NoSuchEntry(javascript_text(id)))
-}
-
-/// An array has none that anyone would look for.
-fn members_of(init: Json) -> Vec<(String, Json)> {
-    match init {
-        Json::Object(members) => members,
-        _ => Vec::new(),
-    }
+        .ok_or_else(|| ProtocolError::NoSuchEntry(javascript_text(&id.to_json())))
 }
 
 /// What a blob makes of its type.
@@ -330,24 +317,17 @@ fn normal_media_type(mut media_type: String) -> String {
     }
 }
 
-fn take_text(items: &mut [Json], index: usize) -> String {
-    match items.get_mut(index).map(std::mem::take) {
-        Some(Json::String(text)) => text,
-        _ => String::new(),
-    }
-}
-
-fn bytes<C>(text: &str, kind: Option<&Json>) -> Result<Value<C>, ProtocolError> {
-    let kind = match kind {
+fn bytes<C>(text: &str, kind: Option<Node<'_>>) -> Result<Value<C>, ProtocolError> {
+    let kind = match kind.map(|kind| (kind.as_text(), kind.kind())) {
         None => BytesKind::Uint8Array,
-        Some(Json::String(name)) => BytesKind::named(name).ok_or_else(|| {
+        Some((Some(name), _)) => BytesKind::named(&name).ok_or_else(|| {
             let shown: String = name.chars().take(64).collect();
             ProtocolError::BadParts(format!("Unknown bytes type marker: {shown}"))
         })?,
-        Some(other) => {
+        Some((None, other)) => {
             let kind = match other {
-                Json::Number(_) => "number",
-                Json::Bool(_) => "boolean",
+                Kind::Number => "number",
+                Kind::True | Kind::False => "boolean",
                 _ => "object",
             };
             return Err(ProtocolError::BadParts(format!(
@@ -372,12 +352,15 @@ fn bytes<C>(text: &str, kind: Option<&Json>) -> Result<Value<C>, ProtocolError> 
     Ok(Value::Bytes(bytes, kind))
 }
 
-fn path_of(path: &[Json]) -> Option<Vec<PathKey>> {
-    path.iter()
-        .map(|key| match key {
-            Json::String(name) => Some(PathKey::Name(name.clone())),
-            Json::Number(index) => Some(PathKey::Index(*index)),
-            _ => None,
+/// The path in an array; `None` for what is no path.
+fn path_of(path: Node<'_>) -> Option<Vec<PathKey>> {
+    if !path.is_array() {
+        return None;
+    }
+    path.items()
+        .map(|key| match key.as_text() {
+            Some(name) => Some(PathKey::Name(name.into_owned())),
+            None => key.as_number().map(PathKey::Index),
         })
         .collect()
 }

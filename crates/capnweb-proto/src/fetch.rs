@@ -6,7 +6,7 @@
 use url::Url;
 
 use crate::expression::{Decode, decode};
-use crate::json::{Json, javascript_text};
+use crate::json::{Json, Kind, Node, javascript_text};
 use crate::value::is_prototype_name;
 use crate::{BytesKind, Limits, ProtocolError, Request, Response, Value};
 
@@ -23,26 +23,27 @@ fn refused(text: impl Into<String>) -> ProtocolError {
 }
 
 /// A header list from pairs.
-pub(crate) fn headers(pairs: &[Json]) -> Result<Vec<(String, String)>, ProtocolError> {
-    let mut checked = Vec::with_capacity(pairs.len());
-    for (index, pair) in pairs.iter().enumerate() {
-        let Json::Array(pair) = pair else {
+pub(crate) fn headers(pairs: Node<'_>) -> Result<Vec<(String, String)>, ProtocolError> {
+    let mut checked = Vec::new();
+    for (index, pair) in pairs.items().enumerate() {
+        if !pair.is_array() {
             let text = format!("Headers constructor: init[{index}] is not iterable.");
             return Err(refused(text));
-        };
-        let [name, value] = pair.as_slice() else {
-            let found = pair.len();
+        }
+        let mut parts = pair.items();
+        let (Some(name), Some(value), None) = (parts.next(), parts.next(), parts.next()) else {
+            let found = pair.items().count();
             let text =
                 format!("Headers constructor: expected name/value pair to be length 2, found {found}.");
             return Err(refused(text));
         };
-        let name = byte_string(javascript_text(name))?;
+        let name = byte_string(text_of(name))?;
         if !is_token(&name) {
             return Err(refused(format!(
                 "Headers.append: \"{name}\" is an invalid header name."
             )));
         }
-        let value = byte_string(javascript_text(value))?;
+        let value = byte_string(text_of(value))?;
         let value = value.trim_matches(['\t', '\n', '\r', ' ']);
         if value.contains(['\0', '\r', '\n']) {
             return Err(refused(format!(
@@ -95,22 +96,34 @@ fn is_token(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
+fn text_of(node: Node<'_>) -> String {
+    javascript_text(&node.to_json())
+}
+
 /// Whether JavaScript takes a value for true.
-fn is_truthy(json: &Json) -> bool {
-    match json {
-        Json::Null => false,
-        Json::Bool(value) => *value,
-        Json::Number(number) => *number != 0.0,
-        Json::String(text) => !text.is_empty(),
-        Json::Array(_) | Json::Object(_) => true,
+fn is_truthy(node: &Node<'_>) -> bool {
+    match node.kind() {
+        Kind::Null | Kind::False => false,
+        Kind::Number => node.as_number().is_some_and(|number| number != 0.0),
+        Kind::Text => node.as_text().is_some_and(|text| !text.is_empty()),
+        Kind::True | Kind::Escaped | Kind::Array | Kind::Object | Kind::Repeating => true,
     }
 }
 
 /// The members of an init object.
-struct Init(Vec<(String, Json)>);
+struct Init<'a>(Vec<(String, Node<'a>)>);
 
-impl Init {
-    fn take(&mut self, wanted: &str) -> Option<Json> {
+impl<'a> Init<'a> {
+    /// An array has none that anyone would look for.
+    fn new(init: Node<'a>) -> Self {
+        Self(
+            init.members()
+                .map(|(name, value)| (name.into_owned(), value))
+                .collect(),
+        )
+    }
+
+    fn take(&mut self, wanted: &str) -> Option<Node<'a>> {
         let at = self.0.iter().position(|(name, _)| name == wanted)?;
         Some(self.0.remove(at).1)
     }
@@ -118,7 +131,7 @@ impl Init {
     fn headers(&mut self) -> Result<Vec<(String, String)>, ProtocolError> {
         match self.take("headers") {
             None => Ok(Vec::new()),
-            Some(Json::Array(pairs)) => headers(&pairs),
+            Some(pairs) if pairs.is_array() => headers(pairs),
             // JavaScript's words, for responses too.
             Some(_) => Err(refused(
                 "Request headers must be serialized as an array of pairs.",
@@ -130,7 +143,7 @@ impl Init {
     fn rest<C>(self) -> Vec<(String, Value<C>)> {
         self.0
             .into_iter()
-            .map(|(name, json)| (name, plain(json)))
+            .map(|(name, value)| (name, plain(value.to_json())))
             .collect()
     }
 }
@@ -171,20 +184,21 @@ fn describe_text<C>(body: &Value<C>, headers: &mut Vec<(String, String)>) {
 /// A request of a URL and an init object.
 pub(crate) fn request<C>(
     target: &str,
-    members: Vec<(String, Json)>,
+    init: Node<'_>,
     depth: usize,
     limits: &Limits,
     caps: &mut dyn Decode<C>,
 ) -> Result<Value<C>, ProtocolError> {
-    let mut init = Init(members);
+    let mut init = Init::new(init);
     let body = match init.take("body") {
-        None | Some(Json::Null) => Value::Null,
-        Some(json) if is_truthy(&json) => {
-            let body = decode(json, depth + 1, limits, caps)?;
+        None => Value::Null,
+        Some(body) if body.kind() == Kind::Null => Value::Null,
+        Some(body) if is_truthy(&body) => {
+            let body = decode(body, depth + 1, limits, caps)?;
             check_body("Request", &body, caps)?;
             body
         }
-        Some(json) => Value::String(javascript_text(&json)),
+        Some(body) => Value::String(text_of(body)),
     };
     if let Some(signal) = init.take("signal").filter(is_truthy) {
         let signal = decode(signal, depth + 1, limits, caps)?;
@@ -201,7 +215,7 @@ pub(crate) fn request<C>(
     }
     let method = init
         .take("method")
-        .map_or(Ok("GET".to_owned()), |method| normal_method(&method))?;
+        .map_or(Ok("GET".to_owned()), normal_method)?;
     let mut headers = init.headers()?;
     if matches!(method.as_str(), "GET" | "HEAD") && !matches!(body, Value::Null) {
         return Err(refused("Request with GET/HEAD method cannot have body."));
@@ -218,8 +232,8 @@ pub(crate) fn request<C>(
     })))
 }
 
-fn normal_method(method: &Json) -> Result<String, ProtocolError> {
-    let method = javascript_text(method);
+fn normal_method(method: Node<'_>) -> Result<String, ProtocolError> {
+    let method = text_of(method);
     if !is_token(&method) {
         return Err(refused(format!("'{method}' is not a valid HTTP method.")));
     }
@@ -235,8 +249,8 @@ fn normal_method(method: &Json) -> Result<String, ProtocolError> {
 }
 
 /// A response of a decoded body and an init object.
-pub(crate) fn response<C>(body: Value<C>, members: Vec<(String, Json)>) -> Result<Value<C>, ProtocolError> {
-    let mut init = Init(members);
+pub(crate) fn response<C>(body: Value<C>, init: Node<'_>) -> Result<Value<C>, ProtocolError> {
+    let mut init = Init::new(init);
     if init.take("webSocket").as_ref().is_some_and(is_truthy) {
         return Err(refused("Can't deserialize a Response containing a webSocket."));
     }
@@ -244,8 +258,10 @@ pub(crate) fn response<C>(body: Value<C>, members: Vec<(String, Json)>) -> Resul
     // Web IDL's unsigned short.
     let status = match init.take("status") {
         None => 200.0,
-        Some(Json::Number(status)) => status.trunc(),
-        Some(other) => javascript_text(&other).trim().parse().unwrap_or(0.0),
+        Some(status) => match status.as_number() {
+            Some(status) => status.trunc(),
+            None => text_of(status).trim().parse().unwrap_or(0.0),
+        },
     };
     if !(200.0..=599.0).contains(&status) {
         return Err(ProtocolError::BadRange(
@@ -255,7 +271,7 @@ pub(crate) fn response<C>(body: Value<C>, members: Vec<(String, Json)>) -> Resul
     let status = status as u16;
     let status_text = match init.take("statusText") {
         None => String::new(),
-        Some(text) => byte_string(javascript_text(&text))?,
+        Some(text) => byte_string(text_of(text))?,
     };
     if status_text
         .chars()

@@ -13,6 +13,7 @@ mod promise;
 mod writer;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
@@ -25,7 +26,7 @@ use promise::{Dependent, Promises};
 use writer::Writer;
 
 use crate::expression::{decode, encode, write_path};
-use crate::json::{Json, ReadError, parse};
+use crate::json::{Node, ReadError, Tape};
 use crate::message::Message;
 use crate::{ErrorValue, Limits, PathKey, ProtocolError, Value};
 
@@ -232,13 +233,16 @@ impl<T: Clone> Session<T> {
             self.send_map(import, path, captures, instructions, result);
             return result;
         }
-        let instructions = instructions
-            .iter()
-            .filter_map(|text| parse(text, usize::MAX).ok())
-            .collect();
+        let Ok(instructions) = Tape::read(format!("[{}]", instructions.join(",")), usize::MAX) else {
+            // They are the recorder's, which writes JSON.
+            self.discard(Value::Array(captures));
+            let result = self.promises.pending();
+            self.settle(result, Err(Value::error("TypeError", "the instructions of a map are not JSON")));
+            return result;
+        };
         let body = map::Body {
             captures,
-            instructions,
+            instructions: Arc::new(instructions),
         };
         self.operate(subject, path, Action::Map(body))
     }
@@ -449,11 +453,11 @@ impl<T: Clone> Session<T> {
         }
         // One level of an expression takes at most a few of JSON: an escaped array two, a call's arguments three.
         let json_depth = self.limits.max_depth.saturating_mul(4).saturating_add(8);
-        let json = parse(text, json_depth).map_err(|error| match error {
+        let tape = Tape::read(text, json_depth).map_err(|error| match error {
             ReadError::TooDeep { .. } => ProtocolError::TooDeep(self.limits.max_depth),
             syntax @ ReadError::Syntax { .. } => ProtocolError::NotJson(syntax),
         })?;
-        match Message::read(json)? {
+        match Message::read(tape.root())? {
             Message::Push(expression) => self.push(expression, false, text.len()),
             Message::Stream(expression) => self.push(expression, true, text.len()),
             Message::Pipe => {
@@ -506,7 +510,7 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    fn decode(&mut self, expression: Json, size: usize) -> Result<Value<Capability<T>>, ProtocolError> {
+    fn decode(&mut self, expression: Node<'_>, size: usize) -> Result<Value<Capability<T>>, ProtocolError> {
         let limits = self.limits;
         decode(
             expression,
@@ -683,7 +687,7 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    fn push(&mut self, expression: Json, stream: bool, size: usize) -> Result<(), ProtocolError> {
+    fn push(&mut self, expression: Node<'_>, stream: bool, size: usize) -> Result<(), ProtocolError> {
         self.room_for_exports()?;
         let value = self.decode(expression, size)?;
         let id = self.exports.reserve();
@@ -811,7 +815,7 @@ impl<T: Clone> Session<T> {
     fn settled_by_peer(
         &mut self,
         id: Option<i64>,
-        expression: Json,
+        expression: Node<'_>,
         resolved: bool,
     ) -> Result<(), ProtocolError> {
         let known = id.filter(|id| self.imports.get(*id).is_some());

@@ -1,5 +1,7 @@
 //! Where the perspective is flipped: ids in what the peer wrote are the peer's.
 
+use std::sync::Arc;
+
 use super::Session;
 use super::capability::{Capability, ImportId, PipeId};
 use super::exports::Export;
@@ -7,7 +9,7 @@ use super::map::Body;
 use super::operation::{Action, From, Operation};
 use super::pipe::Collected;
 use crate::expression::Decode;
-use crate::json::Json;
+use crate::json::Node;
 use crate::{Blob, PathKey, ProtocolError, Value};
 
 pub(super) struct Decoder<'a, T> {
@@ -75,14 +77,14 @@ impl<T: Clone> Decode<Capability<T>> for Decoder<'_, T> {
         id: i64,
         path: Vec<PathKey>,
         captures: Vec<Value<Capability<T>>>,
-        instructions: Vec<Json>,
+        instructions: Node<'_>,
     ) -> Result<Value<Capability<T>>, ProtocolError> {
         self.run(
             id,
             path,
             Action::Map(Body {
                 captures,
-                instructions,
+                instructions: Arc::new(instructions.to_tape()),
             }),
         )
     }

@@ -1,10 +1,12 @@
 //! Replaying a peer's `map()`.
 
+use std::sync::Arc;
+
 use super::Session;
 use super::capability::{Capability, PromiseId};
 use super::operation::{Action, From, Operation};
 use crate::expression::{Decode, decode};
-use crate::json::Json;
+use crate::json::{Node, Tape};
 use crate::{Limits, PathKey, ProtocolError, Value};
 
 /// Maps inside maps, which cost stack.
@@ -15,7 +17,8 @@ const MAX_NESTING: usize = 32;
 pub(super) struct Body<T> {
     /// Own references.
     pub(super) captures: Vec<Value<Capability<T>>>,
-    pub(super) instructions: Vec<Json>,
+    /// An array of expressions.
+    pub(super) instructions: Arc<Tape<'static>>,
 }
 
 impl<T: Clone> Session<T> {
@@ -67,14 +70,14 @@ impl<T: Clone> Session<T> {
     ) -> Result<Value<Capability<T>>, Value<Capability<T>>> {
         let mut variables = vec![input];
         let mut fault = None;
-        for instruction in &body.instructions {
+        for instruction in body.instructions.root().items() {
             let limits = Limits::default();
             let mut decoder = MapDecoder {
                 session: self,
                 captures: &body.captures,
                 variables: &variables,
             };
-            match decode(instruction.clone(), 0, &limits, &mut decoder) {
+            match decode(instruction, 0, &limits, &mut decoder) {
                 Ok(value) => variables.push(value),
                 Err(error) => {
                     fault = Some(error);
@@ -187,14 +190,14 @@ impl<T: Clone> Decode<Capability<T>> for MapDecoder<'_, T> {
         id: i64,
         path: Vec<PathKey>,
         captures: Vec<Value<Capability<T>>>,
-        instructions: Vec<Json>,
+        instructions: Node<'_>,
     ) -> Result<Value<Capability<T>>, ProtocolError> {
         self.run(
             id,
             path,
             Action::Map(Body {
                 captures,
-                instructions,
+                instructions: Arc::new(instructions.to_tape()),
             }),
         )
     }
