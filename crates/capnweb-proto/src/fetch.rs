@@ -213,9 +213,7 @@ pub(crate) fn request<C>(
             "Request cannot be constructed from a URL that includes credentials.",
         ));
     }
-    let method = init
-        .take("method")
-        .map_or(Ok("GET".to_owned()), normal_method)?;
+    let method = init.take("method").map_or(Ok("GET".to_owned()), normal_method)?;
     let mut headers = init.headers()?;
     if matches!(method.as_str(), "GET" | "HEAD") && !matches!(body, Value::Null) {
         return Err(refused("Request with GET/HEAD method cannot have body."));

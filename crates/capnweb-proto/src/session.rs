@@ -10,6 +10,7 @@ mod map;
 mod operation;
 mod pipe;
 mod promise;
+mod table;
 mod writer;
 
 use std::collections::VecDeque;
@@ -26,7 +27,7 @@ use promise::{Dependent, Promises};
 use writer::Writer;
 
 use crate::expression::{decode, encode, write_path};
-use crate::json::{Node, ReadError, Tape};
+use crate::json::{Node, ReadError, Tape, write_integer};
 use crate::message::Message;
 use crate::{ErrorValue, Limits, PathKey, ProtocolError, Value};
 
@@ -135,6 +136,11 @@ impl<T: Clone> Session<T> {
         self.now = now;
     }
 
+    /// Whether the time matters now: a stream is being sent.
+    pub fn needs_time(&self) -> bool {
+        !self.writers.is_empty()
+    }
+
     /// Takes one message. An error ends the session: an abort message is queued, and the transport is to be closed
     /// (3000 on a WebSocket) once [`poll_message`](Self::poll_message) is drained.
     pub fn handle_message(&mut self, text: &str) -> Result<(), ProtocolError> {
@@ -237,7 +243,13 @@ impl<T: Clone> Session<T> {
             // They are the recorder's, which writes JSON.
             self.discard(Value::Array(captures));
             let result = self.promises.pending();
-            self.settle(result, Err(Value::error("TypeError", "the instructions of a map are not JSON")));
+            self.settle(
+                result,
+                Err(Value::error(
+                    "TypeError",
+                    "the instructions of a map are not JSON",
+                )),
+            );
             return result;
         };
         let body = map::Body {
@@ -322,7 +334,11 @@ impl<T: Clone> Session<T> {
     pub fn release(&mut self, import: ImportId) {
         if let Some(count) = self.imports.release(import.0) {
             self.writers.remove(&import);
-            self.send(format!("[\"release\",{},{count}]", import.0));
+            let mut out = message("release", import.0);
+            out.push(',');
+            write_integer(&mut out, count);
+            out.push(']');
+            self.send(out);
         }
     }
 
@@ -436,6 +452,13 @@ impl<T: Clone> Session<T> {
         self.pipes.clear();
         self.writers.clear();
         self.waits.clear();
+    }
+
+    /// Gives up the result of a call of ours.
+    fn release_call(&mut self, import: i64) {
+        let mut out = message("release", import);
+        out.push_str(",1]");
+        self.send(out);
     }
 
     fn send(&mut self, message: String) {
@@ -595,7 +618,10 @@ impl<T: Clone> Session<T> {
                 return self.drop_promise(step);
             }
         };
-        let mut out = format!("[\"push\",[\"pipeline\",{import},");
+        let mut out = String::with_capacity(MESSAGE);
+        out.push_str("[\"push\",[\"pipeline\",");
+        write_integer(&mut out, import);
+        out.push(',');
         write_path(&mut out, &path);
         if let Some(args) = args {
             out.push(',');
@@ -761,7 +787,8 @@ impl<T: Clone> Session<T> {
             Ok(value) => ("resolve", value),
             Err(value) => ("reject", value),
         };
-        let mut out = format!("[\"{word}\",{id},");
+        let mut out = message(word, id);
+        out.push(',');
         let length = out.len();
         let thrown = outcome.is_err();
         let mut encoder = self.encoder(thrown);
@@ -830,7 +857,7 @@ impl<T: Clone> Session<T> {
         let outcome = if resolved { Ok(value) } else { Err(value) };
         match self.imports.settle(id) {
             Some(Import::Call { promise, .. } | Import::Promise { promise }) => {
-                self.send(format!("[\"release\",{id},1]"));
+                self.release_call(id);
                 self.settle(promise, outcome);
             }
             Some(Import::Stream { writer, sent }) => self.acknowledged(ImportId(writer), sent, outcome),
@@ -838,6 +865,19 @@ impl<T: Clone> Session<T> {
         }
         Ok(())
     }
+}
+
+/// Bytes that most messages take.
+const MESSAGE: usize = 64;
+
+/// The start of a message about one entry of a table.
+fn message(word: &str, id: i64) -> String {
+    let mut out = String::with_capacity(MESSAGE);
+    out.push_str("[\"");
+    out.push_str(word);
+    out.push_str("\",");
+    write_integer(&mut out, id);
+    out
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
 
@@ -78,6 +79,8 @@ pub(crate) enum Dropped {
 pub(crate) struct Core {
     state: Mutex<State>,
     dropped: Mutex<Vec<Dropped>>,
+    /// Whether that list has anything: most uses of the session find that it has not.
+    any_dropped: AtomicBool,
     /// The driver has something to do.
     pub(crate) wake: Notify,
     /// Something was answered, or the session broke.
@@ -140,6 +143,7 @@ impl Core {
                 next_on_broken: 0,
             }),
             dropped: Mutex::new(Vec::new()),
+            any_dropped: AtomicBool::new(false),
             wake: Notify::new(),
             changed: Notify::new(),
             clock: Instant::now(),
@@ -152,6 +156,10 @@ impl Core {
             .state
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
+        // What is added after this look wakes the driver, which looks again.
+        if !self.any_dropped.swap(false, Ordering::AcqRel) {
+            return state;
+        }
         let dropped = std::mem::take(
             &mut *self
                 .dropped
@@ -202,12 +210,28 @@ impl Core {
     pub(crate) fn drive<R>(&self, use_it: impl FnOnce(&mut State) -> R) -> R {
         let outer = ASIDE.replace(Some(Vec::new()));
         let mut state = self.lock();
-        state
-            .session
-            .set_time(self.clock.elapsed().as_secs_f64() * 1000.0);
+        if state.session.needs_time() {
+            state
+                .session
+                .set_time(self.clock.elapsed().as_secs_f64() * 1000.0);
+        }
         let result = use_it(&mut state);
         drop(state);
         drop(ASIDE.replace(outer));
+        result
+    }
+
+    /// As [`drive`](Self::drive), for whatever puts values into the session.
+    pub(crate) fn drive_and_put<R>(self: &Arc<Self>, use_it: impl FnOnce(&mut State, &mut Later) -> R) -> R {
+        let mut later = Later::default();
+        let result = self.drive(|state| {
+            let result = use_it(state, &mut later);
+            for promise in later.promises.drain(..) {
+                state.session.drop_result(promise);
+            }
+            result
+        });
+        self.finish(later);
         result
     }
 
@@ -254,6 +278,7 @@ impl Core {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .push(dropped);
+        self.any_dropped.store(true, Ordering::Release);
         self.wake.notify_one();
     }
 

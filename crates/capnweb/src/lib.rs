@@ -43,6 +43,7 @@ mod driver;
 mod map;
 mod pair;
 mod promise;
+mod read_ahead;
 mod reconnect;
 mod session;
 mod stream;
@@ -52,7 +53,7 @@ mod value;
 mod websocket;
 
 pub use self::core::Registration;
-pub use batch::{BatchError, batch, batch_over_http, serve_batch};
+pub use batch::{BatchClient, BatchError, batch, batch_over_http, serve_batch};
 pub use capnweb_proto::{
     Blob, BytesKind, ErrorValue, Limits, PathKey, PlainError, ProtocolError, Request, Response, Stats,
     normal_headers,

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
 use crate::driver::{Received, Wire, drive};
+use crate::read_ahead::{ReadAhead, SMALL_READ};
 use crate::{Session, SessionError, SessionOptions, Stub, Target};
 
 /// Serves a main object to the peer at the far end of an upgraded connection, until either side leaves. A peer that
@@ -96,7 +97,8 @@ pub async fn connect(
     .map_err(ConnectError::Connect)?;
     // Small messages must not wait for a full segment; a socket that refuses still works.
     let _ = stream.set_nodelay(true);
-    let handshake = tokio_tungstenite::client_async_with_config(request, stream, Some(config(&options)));
+    let handshake =
+        tokio_tungstenite::client_async_with_config(request, ReadAhead::new(stream), Some(config(&options)));
     let (socket, _) = tokio::time::timeout(options.send_deadline, handshake)
         .await
         .map_err(|_| ConnectError::TimedOut)?
@@ -119,7 +121,7 @@ pub enum ConnectError {
     /// Nobody listens there.
     #[error("connect to the server")]
     Connect(#[source] std::io::Error),
-    /// NoMain within the deadline.
+    /// Nothing within the deadline.
     #[error("the server did not answer in time")]
     TimedOut,
     /// The URL is none, or the server refused the upgrade.
@@ -133,16 +135,16 @@ fn config(options: &SessionOptions) -> WebSocketConfig {
     WebSocketConfig::default()
         .max_message_size(Some(bytes))
         .max_frame_size(Some(bytes))
-        // Idle sessions are many: this is what each holds.
-        .read_buffer_size(4 * 1024)
+        // Idle sessions are many: this is what each holds. [`ReadAhead`] takes more at a time while there is more.
+        .read_buffer_size(SMALL_READ)
 }
 
 async fn socket<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
     role: Role,
     options: &SessionOptions,
-) -> WebSocketStream<S> {
-    WebSocketStream::from_raw_socket(io, role, Some(config(options))).await
+) -> WebSocketStream<ReadAhead<S>> {
+    WebSocketStream::from_raw_socket(ReadAhead::new(io), role, Some(config(options))).await
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for WebSocketStream<S> {

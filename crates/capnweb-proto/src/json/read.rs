@@ -296,10 +296,7 @@ fn object_kind(text: &str, tokens: &[Token], at: usize) -> Kind {
     let end = tokens.len();
     let names = || {
         let mut children = Children {
-            node: Node {
-                at: at + 1,
-                ..node
-            },
+            node: Node { at: at + 1, ..node },
             end,
         };
         std::iter::from_fn(move || {

@@ -1,8 +1,9 @@
 //! The export table: what the peer can name.
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 
 use super::capability::{PipeId, PromiseId};
+use super::table::SignedTable;
 use crate::ProtocolError;
 
 /// One entry.
@@ -24,7 +25,7 @@ pub(super) enum Export<T> {
 /// Ids are never used again: positive ones are counted by the peer's messages, negative ones by us.
 #[derive(Debug)]
 pub(super) struct Exports<T> {
-    entries: HashMap<i64, Export<T>>,
+    entries: SignedTable<Export<T>>,
     /// The id of the peer's next push, stream or pipe.
     next_positive: i64,
     next_negative: i64,
@@ -41,8 +42,10 @@ impl<T> Exports<T> {
             refcount: 1,
             sink: false,
         };
+        let mut entries = SignedTable::default();
+        entries.insert(0, main);
         Self {
-            entries: HashMap::from_iter([(0, main)]),
+            entries,
             next_positive: 1,
             next_negative: -1,
             unanswered: 0,
@@ -51,7 +54,7 @@ impl<T> Exports<T> {
     }
 
     pub(super) fn set_main(&mut self, main: T) {
-        if let Some(Export::Target { target, .. }) = self.entries.get_mut(&0) {
+        if let Some(Export::Target { target, .. }) = self.entries.get_mut(0) {
             *target = main;
         }
     }
@@ -65,7 +68,7 @@ impl<T> Exports<T> {
     }
 
     pub(super) fn get(&self, id: i64) -> Option<&Export<T>> {
-        self.entries.get(&id)
+        self.entries.get(id)
     }
 
     /// Takes the id of the message being handled.
@@ -107,7 +110,7 @@ impl<T> Exports<T> {
 
     /// Marks a result as pulled. `false` when it was already.
     pub(super) fn pull(&mut self, id: i64) -> bool {
-        match self.entries.get_mut(&id) {
+        match self.entries.get_mut(id) {
             Some(Export::Result { pulled, .. }) if !*pulled => {
                 *pulled = true;
                 self.unanswered += 1;
@@ -125,7 +128,7 @@ impl<T> Exports<T> {
     /// Marks a result as answered: its promise, and whether it is a stream message's, which goes now. `None` when it is
     /// not due.
     pub(super) fn answer(&mut self, id: i64) -> Option<(PromiseId, bool)> {
-        match self.entries.get_mut(&id) {
+        match self.entries.get_mut(id) {
             Some(Export::Result {
                 promise,
                 pulled: true,
@@ -147,7 +150,7 @@ impl<T> Exports<T> {
     }
 
     pub(super) fn holds_pipe(&self, id: PipeId) -> bool {
-        matches!(self.entries.get(&id.0), Some(Export::Pipe(_)))
+        matches!(self.entries.get(id.0), Some(Export::Pipe(_)))
     }
 
     /// Exports a target under a fresh id, always: peers count an id they see twice only once.
@@ -171,7 +174,7 @@ impl<T> Exports<T> {
     }
 
     pub(super) fn remove(&mut self, id: i64) -> Option<Export<T>> {
-        let removed = self.entries.remove(&id);
+        let removed = self.entries.remove(id);
         self.pulled.remove(&id);
         if let Some(Export::Result {
             pulled: true,
@@ -188,7 +191,7 @@ impl<T> Exports<T> {
     pub(super) fn release(&mut self, id: i64, count: u64) -> Result<Option<Export<T>>, ProtocolError> {
         let held = match self
             .entries
-            .get_mut(&id)
+            .get_mut(id)
             .ok_or_else(|| ProtocolError::NoSuchExport(id.to_string()))?
         {
             Export::Target { refcount, .. } => refcount,

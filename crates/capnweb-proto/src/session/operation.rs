@@ -435,7 +435,9 @@ impl<T: Clone> Session<T> {
             return;
         };
         if self.imports.pull(import) {
-            self.send(format!("[\"pull\",{import}]"));
+            let mut out = super::message("pull", import);
+            out.push(']');
+            self.send(out);
         }
     }
 
@@ -526,7 +528,7 @@ impl<T: Clone> Session<T> {
             // A call or promise dropped before its answer is released at once.
             self.imports.settle(import);
             self.promises.remove_pending(id);
-            self.send(format!("[\"release\",{import},1]"));
+            self.release_call(import);
         }
     }
 
