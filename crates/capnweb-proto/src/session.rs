@@ -27,7 +27,7 @@ use writer::Writer;
 use crate::expression::{decode, encode, write_path};
 use crate::json::{Json, ReadError, parse};
 use crate::message::Message;
-use crate::{ErrorValue, Limits, PathKey, ProtocolError, Value};
+use crate::{BytesKind, ErrorValue, Limits, PathKey, ProtocolError, Value};
 
 /// An error without capabilities, as the hook on sent errors sees it.
 pub type PlainError = ErrorValue<std::convert::Infallible>;
@@ -121,7 +121,16 @@ impl<T: Clone> Session<T> {
 
     /// Replaces the main object. To be done before the first message.
     pub fn set_main(&mut self, main: T) {
-        self.exports.set_main(main);
+        if let Some(Export::Result { promise, .. }) = self.exports.set_main(main) {
+            self.drop_promise(promise);
+        }
+    }
+
+    /// Offers no main object: every use of it fails with this error. To be done before the first message.
+    pub fn refuse_main(&mut self, error: Value<Capability<T>>) {
+        let promise = self.promises.pending();
+        self.settle(promise, Err(error));
+        self.exports.result(0, promise, false);
     }
 
     /// Sets the hook that is asked for every error before it is sent, thrown or inside a value, outer ones first.
@@ -146,6 +155,14 @@ impl<T: Clone> Session<T> {
             self.abort(&Value::error(error.class(), error.to_string()));
         }
         handled
+    }
+
+    /// Takes note of a message that the transport did not take whole because of its length: it ends the session as one
+    /// over [`Limits::max_message_size`] does.
+    pub fn handle_too_long(&mut self) -> Result<(), ProtocolError> {
+        let error = ProtocolError::MessageTooLong(self.limits.max_message_size);
+        self.abort(&Value::error(error.class(), error.to_string()));
+        Err(error)
     }
 
     /// The next message for the peer.
@@ -337,7 +354,7 @@ impl<T: Clone> Session<T> {
         let pipe = self.pipes.get_mut(&id)?;
         let (item, size, acknowledge) = pipe.take()?;
         self.queued_bytes = self.queued_bytes.saturating_sub(size);
-        if let Some(promise) = acknowledge {
+        for promise in acknowledge.into_iter().flatten() {
             self.settle(promise, Ok(Value::Undefined));
         }
         Some(item)
@@ -355,19 +372,19 @@ impl<T: Clone> Session<T> {
             };
             let bytes = &mut collected.blob.bytes;
             let problem = match item {
-                pipe::Item::Chunk(Value::Bytes(chunk, _))
+                pipe::Item::Chunk(Value::Bytes(chunk, BytesKind::Uint8Array))
                     if bytes.len() + chunk.len() <= self.limits.max_blob_size =>
                 {
                     bytes.extend_from_slice(&chunk);
                     continue;
                 }
-                pipe::Item::Chunk(Value::Bytes(..)) => {
+                pipe::Item::Chunk(Value::Bytes(_, BytesKind::Uint8Array)) => {
                     let text = format!("the blob is larger than {} bytes", self.limits.max_blob_size);
                     Some(Value::error("RangeError", text))
                 }
                 pipe::Item::Chunk(other) => {
                     self.discard(other);
-                    Some(Value::error("TypeError", "a chunk of the blob is not bytes"))
+                    Some(Value::error("TypeError", "Received non-Uint8Array chunk"))
                 }
                 pipe::Item::Failed(error) => Some(error),
                 pipe::Item::End => None,
@@ -379,7 +396,7 @@ impl<T: Clone> Session<T> {
                 Some(error) => Err(error),
                 None => Ok(Value::Blob(Box::new(collected.blob))),
             };
-            self.cancel_pipe(id, "the blob is not read any further");
+            self.cancel_pipe(id, &Value::error("Error", "the blob is not read any further"));
             self.settle(collected.promise, outcome);
             return;
         }
@@ -387,17 +404,23 @@ impl<T: Clone> Session<T> {
 
     /// Stops reading: writes that wait and all later ones are rejected with `reason`. To be called once for every
     /// readable that was delivered; after the stream's end it only frees the entry.
-    pub fn cancel_pipe(&mut self, id: PipeId, reason: &str) {
+    pub fn cancel_pipe(&mut self, id: PipeId, reason: &Value<Capability<T>>) {
         let Some(pipe) = self.pipes.get_mut(&id) else {
             return;
         };
-        let (size, waiting) = pipe.cancel(reason);
-        self.queued_bytes = self.queued_bytes.saturating_sub(size);
-        for promise in waiting {
-            self.settle(promise, Err(Value::error("Error", reason)));
-        }
+        let unread = pipe.cancel(reason);
+        self.queued_bytes = self.queued_bytes.saturating_sub(unread.size);
         if !self.exports.holds_pipe(id) {
             self.pipes.remove(&id);
+        }
+        for item in unread.items {
+            self.discard(item.into_value());
+        }
+        for promise in unread.waiting {
+            let reason = reason
+                .clone()
+                .try_map::<Capability<T>, ()>(&mut |_| Ok(Value::Undefined));
+            self.settle(promise, Err(reason.unwrap_or(Value::Undefined)));
         }
     }
 
@@ -569,6 +592,11 @@ impl<T: Clone> Session<T> {
             }
             Action::Get => None,
             Action::Call(args) => Some(args),
+            Action::Map(body) if path.is_empty() => {
+                self.imports.dup(import);
+                let stub = Value::Capability(Capability::Stub(ImportId(import)));
+                return self.run_map(result, stub, body);
+            }
             Action::Map(body) => {
                 // A map of the peer's over something that lives there: what it leads to is fetched, the map runs here.
                 let step = self.promises.pending();
@@ -793,14 +821,18 @@ impl<T: Clone> Session<T> {
                 self.drop_promise(promise);
             }
             Some(Export::Pipe(id)) => {
-                let ended = self.pipes.get_mut(&id).is_some_and(|pipe| {
-                    pipe.fail_if_open("WritableStream RPC stub was disposed without calling close()");
-                    pipe.is_done()
-                });
-                if ended {
+                let text = "WritableStream RPC stub was disposed without calling close()";
+                let Some(pipe) = self.pipes.get_mut(&id) else {
+                    return Ok(());
+                };
+                if pipe.is_cancelled() {
                     self.pipes.remove(&id);
-                } else {
+                } else if pipe.is_claimed() {
+                    pipe.fail_if_open(text);
                     self.pipe_readable(id);
+                } else {
+                    // Its readable end can be named no more.
+                    self.cancel_pipe(id, &Value::error("Error", text));
                 }
             }
         }

@@ -29,6 +29,8 @@ pub(crate) enum Received {
     Text(Utf8Bytes),
     /// Something that is no message.
     Garbage,
+    /// A message longer than the limit, of which no more is taken.
+    TooLong,
     /// The end, as the application is told of it.
     Closed(String),
 }
@@ -137,7 +139,7 @@ async fn pump(
                     return Poll::Ready(Woke::Command);
                 }
             }
-            // NoMain more is ready. What was just answered is likely to make the application call again, so that runs
+            // Nothing more is ready. What was just answered is likely to make the application call again, so that runs
             // first, once: then its calls leave together with the releases of what they follow.
             if std::mem::take(&mut answered) {
                 cx.waker().wake_by_ref();
@@ -200,6 +202,7 @@ async fn pump(
             Received::Text(text) => core.drive(|state| state.session.handle_message(&text)).err(),
             // No message of this protocol is binary; an empty text is as wrong.
             Received::Garbage => core.drive(|state| state.session.handle_message("")).err(),
+            Received::TooLong => core.drive(|state| state.session.handle_too_long()).err(),
             Received::Closed(how) => return closed(&how),
         };
         if let Some(fault) = fault {
@@ -239,6 +242,7 @@ pub(crate) fn deliver(core: &Arc<Core>, running: &mut Running, answered: &mut bo
     let mut settled: Vec<Settled> = Vec::new();
     loop {
         let mut aborted = None;
+        let mut opened = Vec::new();
         let delivery = core.drive(|state| {
             while let Some(event) = state.session.poll_event() {
                 match event {
@@ -274,6 +278,7 @@ pub(crate) fn deliver(core: &Arc<Core>, running: &mut Running, answered: &mut bo
                         settled.extend(cell.map(|cell| cell.set(outcome)));
                     }
                     Event::PipeReadable(pipe) => core.feed_reader(state, pipe),
+                    Event::Opened(pipe, source) => opened.push((pipe, source)),
                     Event::WriterReady(id) => {
                         if let Some(writer) = state.writers.get(&id).and_then(std::sync::Weak::upgrade) {
                             writer.ready();
@@ -300,6 +305,9 @@ pub(crate) fn deliver(core: &Arc<Core>, running: &mut Running, answered: &mut bo
             }
             None
         });
+        for (pipe, source) in opened {
+            core.send_stream(pipe, source);
+        }
         for settled in settled.drain(..) {
             *answered = true;
             settled.tell();
