@@ -621,16 +621,22 @@ impl<T: Clone> Session<T> {
         };
         let mut out = format!("[\"push\",[\"pipeline\",{import},");
         write_path(&mut out, &path);
-        if let Some(args) = args {
+        let mut written = Ok(());
+        if let Some(args) = &args {
             out.push(',');
-            let written = self.write_args(&args, &mut out);
-            self.discard(Value::Array(args));
-            if let Err(error) = written {
-                return self.settle(result, Err(error.to_error()));
-            }
+            written = self.write_args(args, &mut out);
         }
-        out.push_str("]]");
-        self.send_push(out, result);
+        match written {
+            Ok(()) => {
+                out.push_str("]]");
+                self.send_push(out, result);
+            }
+            Err(error) => self.settle(result, Err(error.to_error())),
+        }
+        // Not before: what the message names must not be released by one that goes ahead of it.
+        if let Some(args) = args {
+            self.discard(Value::Array(args));
+        }
     }
 
     /// Appends arguments, continuing at the level of the call.
@@ -675,14 +681,15 @@ impl<T: Clone> Session<T> {
                 failed = Some(error);
             }
         }
-        self.discard(Value::Array(captures));
         if let Some(error) = failed {
+            self.discard(Value::Array(captures));
             return self.settle(result, Err(error.to_error()));
         }
         out.push_str("],[");
         out.push_str(&instructions.join(","));
         out.push_str("]]]");
         self.send_push(out, result);
+        self.discard(Value::Array(captures));
     }
 
     fn send_push(&mut self, message: String, result: PromiseId) {
