@@ -14,11 +14,3 @@ proptest! {
         rig::Rig::new(&input).play();
     }
 }
-
-#[test]
-fn one() {
-    if let Some(text) = std::env::var_os("CASE") {
-        let bytes: Vec<u8> = text.to_str().unwrap().split(',').map(|b| b.trim().parse().unwrap()).collect();
-        rig::Rig::new(&bytes).play();
-    }
-}
