@@ -18,7 +18,10 @@ fn seeds() -> (Vec<String>, Vec<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
         let vector = parse(&text, 1_000).unwrap();
-        for step in member(&vector, "steps").and_then(Json::as_array).unwrap_or_default() {
+        for step in member(&vector, "steps")
+            .and_then(Json::as_array)
+            .unwrap_or_default()
+        {
             for side in ["send", "receive"] {
                 let frames = member(step, side).and_then(Json::as_array).unwrap_or_default();
                 let lines: Vec<String> = frames.iter().map(to_text).collect();
@@ -35,7 +38,10 @@ fn seeds() -> (Vec<String>, Vec<String>) {
 
 fn member<'a>(json: &'a Json, name: &str) -> Option<&'a Json> {
     let Json::Object(members) = json else { return None };
-    members.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    members
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value)
 }
 
 /// The same numbers in every run.

@@ -236,38 +236,37 @@ impl Writer {
     }
 }
 
-/// Sends a stream of ours until either side ends it.
+/// Sends a stream of ours until either side ends it. What it comes from goes then, whoever else holds the stream.
 pub(crate) async fn pump(stream: ReadableStream, writer: Arc<Writer>) {
-    loop {
-        let failed = {
-            let mut changed = pin!(writer.changed.notified());
-            changed.as_mut().enable();
-            // A reader that cancels is heard of while the source has nothing.
-            if writer.check().is_err() {
-                return;
+    while send_next(&stream, &writer).await {}
+    stream.cancel(Value::Undefined).await;
+}
+
+/// Whether to go on.
+async fn send_next(stream: &ReadableStream, writer: &Writer) -> bool {
+    let mut changed = pin!(writer.changed.notified());
+    changed.as_mut().enable();
+    // A reader that cancels is heard of while the source has nothing.
+    if writer.check().is_err() {
+        return false;
+    }
+    tokio::select! {
+        biased;
+        next = stream.next() => match next {
+            Ok(Some(chunk)) => writer.write(chunk).await.is_ok(),
+            Ok(None) => {
+                let _ = writer.close().await;
+                false
             }
-            tokio::select! {
-                biased;
-                next = stream.next() => match next {
-                    Ok(Some(chunk)) => writer.write(chunk).await.is_err(),
-                    Ok(None) => {
-                        let _ = writer.close().await;
-                        return;
-                    }
-                    Err(error) => {
-                        // What came before the error is the reader's first: an abort overtakes what is not read.
-                        if writer.drained().await.is_ok() {
-                            writer.abort(error);
-                        }
-                        return;
-                    }
-                },
-                () = changed => false,
+            Err(error) => {
+                // What came before the error is the reader's first: an abort overtakes what is not read.
+                if writer.drained().await.is_ok() {
+                    writer.abort(error);
+                }
+                false
             }
-        };
-        if failed {
-            return;
-        }
+        },
+        () = changed => true,
     }
 }
 

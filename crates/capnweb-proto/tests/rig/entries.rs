@@ -9,7 +9,9 @@ type V = Value<Capability<u32>>;
 
 /// What is read is written so that it reads back the same.
 pub(crate) fn json(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     if let Ok(json) = parse(text, 300) {
         let written = to_text(&json);
         let again = parse(&written, 300).map(|json| to_text(&json));
@@ -49,8 +51,7 @@ fn respond(session: &mut Session<u32>) {
                     "call" => match args.first() {
                         Some(V::Capability(Capability::Stub(stub))) => {
                             let path = [PathKey::Name("x".into())];
-                            let promise =
-                                session.call(Subject::Stub(*stub), &path, Some(args[1..].to_vec()));
+                            let promise = session.call(Subject::Stub(*stub), &path, Some(args[1..].to_vec()));
                             let result = Ok(V::Capability(Capability::Promise(promise)));
                             session.answer(call, result);
                             session.drop_result(promise);
@@ -144,7 +145,9 @@ pub(crate) fn messages(data: &[u8]) {
 
 /// What one session reads and writes again, another reads.
 pub(crate) fn expression(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     if text.contains('\n') {
         return;
     }
@@ -168,7 +171,10 @@ pub(crate) fn expression(data: &[u8]) {
             let read = far.handle_message(&message);
             // One level more than came in, and errors carry what they did not.
             assert!(
-                read.as_ref().is_ok() || read.as_ref().is_err_and(|error| error.to_string().contains("depth")),
+                read.as_ref().is_ok()
+                    || read
+                        .as_ref()
+                        .is_err_and(|error| error.to_string().contains("depth")),
                 "{message}: {read:?}"
             );
         }

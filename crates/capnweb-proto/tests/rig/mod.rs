@@ -8,7 +8,8 @@ mod model;
 use std::collections::{HashMap, VecDeque};
 
 use capnweb_proto::{
-    CallId, Capability, Event, ImportId, Limits, PathKey, PipeId, PipeItem, PromiseId, Session, Subject, Value,
+    CallId, Capability, Event, ImportId, Limits, PathKey, PipeId, PipeItem, PromiseId, Session, Subject,
+    Value,
 };
 use model::Expect;
 
@@ -242,7 +243,10 @@ impl<'a> Rig<'a> {
                 let V::Number(number) = arg(0) else {
                     panic!("{args:?}")
                 };
-                assert_eq!(number as u32, self.ends[end].sequence_received, "calls keep their order");
+                assert_eq!(
+                    number as u32, self.ends[end].sequence_received,
+                    "calls keep their order"
+                );
                 self.ends[end].sequence_received += 1;
                 Ok(V::Undefined)
             }
@@ -466,7 +470,10 @@ impl<'a> Rig<'a> {
             }
             2 => (
                 Vec::new(),
-                vec![r#"["pipeline",0,["p"]]"#.to_owned(), r#"["pipeline",1]"#.to_owned()],
+                vec![
+                    r#"["pipeline",0,["p"]]"#.to_owned(),
+                    r#"["pipeline",1]"#.to_owned(),
+                ],
                 expected.map(&|element| element.get("p")),
             ),
             _ => (
@@ -475,9 +482,7 @@ impl<'a> Rig<'a> {
                 expected.map(&|element| element.map(&keep)),
             ),
         };
-        let promise = self.ends[end]
-            .session
-            .map(subject, &[], captures, &instructions);
+        let promise = self.ends[end].session.map(subject, &[], captures, &instructions);
         self.ends[end].promises.push((promise, expected));
         self.drain(end);
     }

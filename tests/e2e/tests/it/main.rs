@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod capnweb;
+mod capnweb_json;
 mod demo;
 mod elimination;
 mod failures;
