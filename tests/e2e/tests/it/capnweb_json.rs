@@ -13,7 +13,7 @@ use proptest::test_runner::TestRunner;
 
 use crate::capnweb::js;
 
-const TEXTS: usize = 20_000;
+const TEXTS: usize = 10_000;
 
 /// Texts that are JSON, in every way of writing it.
 fn valid() -> impl Strategy<Value = String> {
@@ -47,11 +47,11 @@ fn valid() -> impl Strategy<Value = String> {
         Just("true".into()),
         Just("false".into())
     ];
-    leaf.prop_recursive(5, 40, 6, move |inner| {
+    leaf.prop_recursive(4, 16, 4, move |inner| {
         let padded = (blank, inner, blank).prop_map(|(before, value, after)| before + &value + &after);
         prop_oneof![
-            prop::collection::vec(padded.clone(), 0..6).prop_map(|items| format!("[{}]", items.join(","))),
-            prop::collection::vec((key.clone(), padded), 0..6).prop_map(|members| {
+            prop::collection::vec(padded.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(","))),
+            prop::collection::vec((key.clone(), padded), 0..4).prop_map(|members| {
                 let members: Vec<_> = members
                     .into_iter()
                     .map(|(key, value)| format!("{key} :{value}"))
