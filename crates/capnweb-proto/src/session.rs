@@ -194,10 +194,12 @@ impl<T: Clone> Session<T> {
 
     /// Table sizes.
     pub fn stats(&self) -> Stats {
+        // What stands for a main object that is refused is nothing that could be given back.
+        let refused = matches!(self.exports.get(0), Some(Export::Result { .. }));
         Stats {
             exports: self.exports.len(),
             imports: self.imports.len(),
-            promises: self.promises.len(),
+            promises: self.promises.len() - usize::from(refused),
         }
     }
 
