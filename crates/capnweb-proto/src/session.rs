@@ -29,7 +29,7 @@ use writer::Writer;
 use crate::expression::{decode, encode, write_path};
 use crate::json::{Node, ReadError, Tape, write_integer};
 use crate::message::Message;
-use crate::{ErrorValue, Limits, PathKey, ProtocolError, Value};
+use crate::{BytesKind, ErrorValue, Limits, PathKey, ProtocolError, Value};
 
 /// An error without capabilities, as the hook on sent errors sees it.
 pub type PlainError = ErrorValue<std::convert::Infallible>;
@@ -123,7 +123,16 @@ impl<T: Clone> Session<T> {
 
     /// Replaces the main object. To be done before the first message.
     pub fn set_main(&mut self, main: T) {
-        self.exports.set_main(main);
+        if let Some(Export::Result { promise, .. }) = self.exports.set_main(main) {
+            self.drop_promise(promise);
+        }
+    }
+
+    /// Offers no main object: every use of it fails with this error. To be done before the first message.
+    pub fn refuse_main(&mut self, error: Value<Capability<T>>) {
+        let promise = self.promises.pending();
+        self.settle(promise, Err(error));
+        self.exports.result(0, promise, false);
     }
 
     /// Sets the hook that is asked for every error before it is sent, thrown or inside a value, outer ones first.
@@ -155,6 +164,14 @@ impl<T: Clone> Session<T> {
         handled
     }
 
+    /// Takes note of a message that the transport did not take whole because of its length: it ends the session as one
+    /// over [`Limits::max_message_size`] does.
+    pub fn handle_too_long(&mut self) -> Result<(), ProtocolError> {
+        let error = ProtocolError::MessageTooLong(self.limits.max_message_size);
+        self.abort(&Value::error(error.class(), error.to_string()));
+        Err(error)
+    }
+
     /// The next message for the peer.
     pub fn poll_message(&mut self) -> Option<String> {
         let message = self.messages.pop_front()?;
@@ -184,10 +201,12 @@ impl<T: Clone> Session<T> {
 
     /// Table sizes.
     pub fn stats(&self) -> Stats {
+        // What stands for a main object that is refused is nothing that could be given back.
+        let refused = matches!(self.exports.get(0), Some(Export::Result { .. }));
         Stats {
             exports: self.exports.len(),
             imports: self.imports.len(),
-            promises: self.promises.len(),
+            promises: self.promises.len() - usize::from(refused),
         }
     }
 
@@ -357,7 +376,7 @@ impl<T: Clone> Session<T> {
         let pipe = self.pipes.get_mut(&id)?;
         let (item, size, acknowledge) = pipe.take()?;
         self.queued_bytes = self.queued_bytes.saturating_sub(size);
-        if let Some(promise) = acknowledge {
+        for promise in acknowledge.into_iter().flatten() {
             self.settle(promise, Ok(Value::Undefined));
         }
         Some(item)
@@ -375,19 +394,19 @@ impl<T: Clone> Session<T> {
             };
             let bytes = &mut collected.blob.bytes;
             let problem = match item {
-                pipe::Item::Chunk(Value::Bytes(chunk, _))
+                pipe::Item::Chunk(Value::Bytes(chunk, BytesKind::Uint8Array))
                     if bytes.len() + chunk.len() <= self.limits.max_blob_size =>
                 {
                     bytes.extend_from_slice(&chunk);
                     continue;
                 }
-                pipe::Item::Chunk(Value::Bytes(..)) => {
+                pipe::Item::Chunk(Value::Bytes(_, BytesKind::Uint8Array)) => {
                     let text = format!("the blob is larger than {} bytes", self.limits.max_blob_size);
                     Some(Value::error("RangeError", text))
                 }
                 pipe::Item::Chunk(other) => {
                     self.discard(other);
-                    Some(Value::error("TypeError", "a chunk of the blob is not bytes"))
+                    Some(Value::error("TypeError", "Received non-Uint8Array chunk"))
                 }
                 pipe::Item::Failed(error) => Some(error),
                 pipe::Item::End => None,
@@ -399,7 +418,7 @@ impl<T: Clone> Session<T> {
                 Some(error) => Err(error),
                 None => Ok(Value::Blob(Box::new(collected.blob))),
             };
-            self.cancel_pipe(id, "the blob is not read any further");
+            self.cancel_pipe(id, &Value::error("Error", "the blob is not read any further"));
             self.settle(collected.promise, outcome);
             return;
         }
@@ -407,17 +426,23 @@ impl<T: Clone> Session<T> {
 
     /// Stops reading: writes that wait and all later ones are rejected with `reason`. To be called once for every
     /// readable that was delivered; after the stream's end it only frees the entry.
-    pub fn cancel_pipe(&mut self, id: PipeId, reason: &str) {
+    pub fn cancel_pipe(&mut self, id: PipeId, reason: &Value<Capability<T>>) {
         let Some(pipe) = self.pipes.get_mut(&id) else {
             return;
         };
-        let (size, waiting) = pipe.cancel(reason);
-        self.queued_bytes = self.queued_bytes.saturating_sub(size);
-        for promise in waiting {
-            self.settle(promise, Err(Value::error("Error", reason)));
-        }
+        let unread = pipe.cancel(reason);
+        self.queued_bytes = self.queued_bytes.saturating_sub(unread.size);
         if !self.exports.holds_pipe(id) {
             self.pipes.remove(&id);
+        }
+        for item in unread.items {
+            self.discard(item.into_value());
+        }
+        for promise in unread.waiting {
+            let reason = reason
+                .clone()
+                .try_map::<Capability<T>, ()>(&mut |_| Ok(Value::Undefined));
+            self.settle(promise, Err(reason.unwrap_or(Value::Undefined)));
         }
     }
 
@@ -596,6 +621,11 @@ impl<T: Clone> Session<T> {
             }
             Action::Get => None,
             Action::Call(args) => Some(args),
+            Action::Map(body) if path.is_empty() => {
+                self.imports.dup(import);
+                let stub = Value::Capability(Capability::Stub(ImportId(import)));
+                return self.run_map(result, stub, body);
+            }
             Action::Map(body) => {
                 // A map of the peer's over something that lives there: what it leads to is fetched, the map runs here.
                 let step = self.promises.pending();
@@ -623,16 +653,22 @@ impl<T: Clone> Session<T> {
         write_integer(&mut out, import);
         out.push(',');
         write_path(&mut out, &path);
-        if let Some(args) = args {
+        let mut written = Ok(());
+        if let Some(args) = &args {
             out.push(',');
-            let written = self.write_args(&args, &mut out);
-            self.discard(Value::Array(args));
-            if let Err(error) = written {
-                return self.settle(result, Err(error.to_error()));
-            }
+            written = self.write_args(args, &mut out);
         }
-        out.push_str("]]");
-        self.send_push(out, result);
+        match written {
+            Ok(()) => {
+                out.push_str("]]");
+                self.send_push(out, result);
+            }
+            Err(error) => self.settle(result, Err(error.to_error())),
+        }
+        // Not before: what the message names must not be released by one that goes ahead of it.
+        if let Some(args) = args {
+            self.discard(Value::Array(args));
+        }
     }
 
     /// Appends arguments, continuing at the level of the call.
@@ -677,14 +713,15 @@ impl<T: Clone> Session<T> {
                 failed = Some(error);
             }
         }
-        self.discard(Value::Array(captures));
         if let Some(error) = failed {
+            self.discard(Value::Array(captures));
             return self.settle(result, Err(error.to_error()));
         }
         out.push_str("],[");
         out.push_str(&instructions.join(","));
         out.push_str("]]]");
         self.send_push(out, result);
+        self.discard(Value::Array(captures));
     }
 
     fn send_push(&mut self, message: String, result: PromiseId) {
@@ -824,14 +861,18 @@ impl<T: Clone> Session<T> {
                 self.drop_promise(promise);
             }
             Some(Export::Pipe(id)) => {
-                let ended = self.pipes.get_mut(&id).is_some_and(|pipe| {
-                    pipe.fail_if_open("WritableStream RPC stub was disposed without calling close()");
-                    pipe.is_done()
-                });
-                if ended {
+                let text = "WritableStream RPC stub was disposed without calling close()";
+                let Some(pipe) = self.pipes.get_mut(&id) else {
+                    return Ok(());
+                };
+                if pipe.is_cancelled() {
                     self.pipes.remove(&id);
-                } else {
+                } else if pipe.is_claimed() {
+                    pipe.fail_if_open(text);
                     self.pipe_readable(id);
+                } else {
+                    // Its readable end can be named no more.
+                    self.cancel_pipe(id, &Value::error("Error", text));
                 }
             }
         }

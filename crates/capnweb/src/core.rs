@@ -1,5 +1,6 @@
 //! One session as its handles and its driver share it.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::promise::{Base, Cell};
 use crate::stream::{Next, Writer, pump};
+use crate::target::NoMain;
 use crate::{Capability, Error, Limits, Promise, ReadableStream, Stub, Target, Value, WritableStream};
 
 pub(crate) type WireValue = capnweb_proto::Value<Wire<Local>>;
@@ -34,7 +36,7 @@ impl Local {
     }
 
     pub(crate) fn into_target(mut self) -> Arc<dyn Target> {
-        self.0.take().unwrap_or_else(|| Arc::new(crate::target::NoMain))
+        self.0.take().unwrap_or_else(|| Arc::new(NoMain))
     }
 }
 
@@ -116,8 +118,6 @@ pub(crate) struct Later {
     pulls: Vec<(Promise, PromiseId)>,
     /// References that were needed until the message was written.
     promises: Vec<PromiseId>,
-    /// Streams to be sent.
-    pumps: Vec<(ImportId, ReadableStream)>,
 }
 
 impl Core {
@@ -126,7 +126,11 @@ impl Core {
         limits: Limits,
         on_send_error: Option<capnweb_proto::OnSendError>,
     ) -> Arc<Self> {
+        let nothing = (&*main as &dyn Any).is::<NoMain>();
         let mut session = Session::new(Local::new(main), limits);
+        if nothing {
+            session.refuse_main(WireValue::error("Error", NoMain::TEXT));
+        }
         if let Some(hook) = on_send_error {
             session.on_send_error(hook);
         }
@@ -176,9 +180,10 @@ impl Core {
                     state.writers.remove(&id);
                     state.session.release(id);
                 }
-                Dropped::Pipe(id) => state
-                    .session
-                    .cancel_pipe(id, "ReadableStream RPC stub was disposed without being consumed"),
+                Dropped::Pipe(id) => {
+                    let text = "ReadableStream RPC stub was disposed without being consumed";
+                    state.session.cancel_pipe(id, &WireValue::error("Error", text));
+                }
                 Dropped::Main => state.shut_down = true,
             }
         }
@@ -265,10 +270,6 @@ impl Core {
                     state.session.settle_promise(promise, result);
                 });
             });
-        }
-        for (pipe, stream) in later.pumps {
-            let writer = self.writer(pipe);
-            tokio::spawn(pump(stream, writer));
         }
     }
 
@@ -369,7 +370,9 @@ impl Core {
                 Wire::Writable(id) => Capability::Writable(WritableStream::remote(Arc::clone(self), id)),
                 Wire::Readable(id) => Capability::Readable(ReadableStream::remote(Arc::clone(self), id)),
                 // The session does not hand these out.
-                Wire::Pipe(_) | Wire::Promise(_) | Wire::Property(..) => return Ok(Value::Undefined),
+                Wire::Source(_) | Wire::Pipe(_) | Wire::Promise(_) | Wire::Property(..) => {
+                    return Ok(Value::Undefined);
+                }
             }))
         });
         match local {
@@ -388,11 +391,7 @@ impl Core {
                 }),
                 Capability::Readable(stream) => match stream.pipe_of(self) {
                     Some(id) => WireValue::Capability(Wire::Readable(id)),
-                    None => {
-                        let id = state.session.open_pipe();
-                        later.pumps.push((id, stream));
-                        WireValue::Capability(Wire::Pipe(id))
-                    }
+                    None => WireValue::Capability(Wire::Source(Local::new(Arc::new(stream)))),
                 },
                 Capability::Writable(stream) => WireValue::Capability(match stream.import_of(self) {
                     Some(id) => Wire::Writable(id),
@@ -440,6 +439,16 @@ impl Core {
         later.promises.push(id);
         later.pulls.push((promise, id));
         WireValue::Capability(Wire::Promise(id))
+    }
+
+    /// Sends a stream of ours, now that the message that names it is on its way.
+    pub(crate) fn send_stream(self: &Arc<Self>, pipe: ImportId, source: Local) {
+        let source: Arc<dyn Any + Send + Sync> = source.into_target();
+        // Nothing else is made a source.
+        if let Ok(stream) = source.downcast::<ReadableStream>() {
+            let writer = self.writer(pipe);
+            tokio::spawn(pump(ReadableStream::clone(&stream), writer));
+        }
     }
 
     /// Hands a reader what has come, if both are there.

@@ -29,6 +29,8 @@ pub(crate) enum Received {
     Text(Utf8Bytes),
     /// Something that is no message.
     Garbage,
+    /// A message longer than the limit, of which no more is taken.
+    TooLong,
     /// The end, as the application is told of it.
     Closed(String),
 }
@@ -211,6 +213,7 @@ async fn pump(
             Woke::Message(Received::Text(text)) => Input::Message(text),
             // No message of this protocol is binary; an empty text is as wrong.
             Woke::Message(Received::Garbage) => Input::Message("".into()),
+            Woke::Message(Received::TooLong) => Input::TooLong,
             Woke::Message(Received::Closed(how)) => return closed(&how),
         };
     }
@@ -234,6 +237,8 @@ fn filtered(options: &SessionOptions, fault: &ProtocolError) -> String {
 pub(crate) enum Input {
     Nothing,
     Message(Utf8Bytes),
+    /// A message came that was longer than the limit.
+    TooLong,
     Answer(CallId, Result<Value, Error>),
 }
 
@@ -273,10 +278,12 @@ pub(crate) fn deliver(
     // Arguments go back to the peer after the answer, not before.
     let mut holding = Vec::new();
     loop {
+        let mut opened = Vec::new();
         let step = core.drive_and_put(|state, later| {
             match std::mem::replace(&mut input, Input::Nothing) {
                 Input::Nothing => {}
                 Input::Message(text) => state.session.handle_message(&text).map_err(Stop::Fault)?,
+                Input::TooLong => state.session.handle_too_long().map_err(Stop::Fault)?,
                 Input::Answer(call, result) => {
                     let result = match result {
                         Ok(value) => Ok(core.to_wire(state, value, later)),
@@ -319,6 +326,7 @@ pub(crate) fn deliver(
                         settled.extend(cell.map(|cell| cell.set(outcome)));
                     }
                     Event::PipeReadable(pipe) => core.feed_reader(state, pipe),
+                    Event::Opened(pipe, source) => opened.push((pipe, source)),
                     Event::WriterReady(id) => {
                         if let Some(writer) = state.writers.get(&id).and_then(std::sync::Weak::upgrade) {
                             writer.ready();
@@ -348,6 +356,9 @@ pub(crate) fn deliver(
             }))
         });
         holding.clear();
+        for (pipe, source) in opened {
+            core.send_stream(pipe, source);
+        }
         for settled in settled.drain(..) {
             *answered = true;
             settled.tell();

@@ -47,7 +47,9 @@ impl SessionOptions {
     pub(crate) fn core_with(&self, main: impl FnOnce(&Session) -> Arc<dyn Target>) -> Arc<Core> {
         let core = self.core(Arc::new(crate::target::NoMain));
         let main = main(&Session::new(Arc::clone(&core)));
-        core.with(|state| state.session.set_main(crate::core::Local::new(main)));
+        if !(&*main as &dyn std::any::Any).is::<crate::target::NoMain>() {
+            core.with(|state| state.session.set_main(crate::core::Local::new(main)));
+        }
         core
     }
 

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use futures_util::{Sink, SinkExt, Stream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
@@ -99,10 +100,11 @@ pub async fn connect(
     let _ = stream.set_nodelay(true);
     let handshake =
         tokio_tungstenite::client_async_with_config(request, ReadAhead::new(stream), Some(config(&options)));
-    let (socket, _) = tokio::time::timeout(options.send_deadline, handshake)
+    let (stream, _) = tokio::time::timeout(options.send_deadline, handshake)
         .await
         .map_err(|_| ConnectError::TimedOut)?
         .map_err(ConnectError::Request)?;
+    let socket = Socket::new(stream);
     let core = options.core(main);
     let stub = Stub::owner(Arc::clone(&core), core.with(|state| state.session.remote_main()));
     tokio::spawn(async move { drive(core, socket, &options).await });
@@ -143,14 +145,30 @@ async fn socket<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
     role: Role,
     options: &SessionOptions,
-) -> WebSocketStream<ReadAhead<S>> {
-    WebSocketStream::from_raw_socket(ReadAhead::new(io), role, Some(config(options))).await
+) -> Socket<ReadAhead<S>> {
+    Socket::new(WebSocketStream::from_raw_socket(ReadAhead::new(io), role, Some(config(options))).await)
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for WebSocketStream<S> {
+/// A WebSocket as a transport.
+struct Socket<S> {
+    stream: WebSocketStream<S>,
+    /// A message was too long to be taken, so no frame can be made out any more.
+    overrun: bool,
+}
+
+impl<S> Socket<S> {
+    fn new(stream: WebSocketStream<S>) -> Self {
+        Self {
+            stream,
+            overrun: false,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for Socket<S> {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         loop {
-            let message = match Pin::new(&mut *self).poll_next(cx) {
+            let message = match Pin::new(&mut self.stream).poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(message) => message,
             };
@@ -164,21 +182,25 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for WebSocketStream<S> {
                     Received::Closed(format!("{code} {reason}"))
                 }
                 Some(Ok(_)) => continue,
+                Some(Err(Error::Capacity(_))) => {
+                    self.overrun = true;
+                    Received::TooLong
+                }
                 Some(Err(_)) | None => Received::Closed("1006 ".into()),
             });
         }
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        Sink::poll_ready(Pin::new(self), cx).map(|ready| ready.is_ok())
+        Sink::poll_ready(Pin::new(&mut self.stream), cx).map(|ready| ready.is_ok())
     }
 
     fn feed(&mut self, message: String) -> bool {
-        Sink::start_send(Pin::new(self), Message::text(message)).is_ok()
+        Sink::start_send(Pin::new(&mut self.stream), Message::text(message)).is_ok()
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        Sink::poll_flush(Pin::new(self), cx).map(|flushed| flushed.is_ok())
+        Sink::poll_flush(Pin::new(&mut self.stream), cx).map(|flushed| flushed.is_ok())
     }
 
     async fn close(&mut self, code: u16, reason: &str) {
@@ -187,8 +209,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for WebSocketStream<S> {
             reason: reason.to_owned().into(),
         };
         // The peer may be gone already. Waiting for its answer keeps the kernel from resetting what was just sent.
-        if self.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = futures_util::StreamExt::next(self).await {}
+        if self.stream.send(Message::Close(Some(frame))).await.is_ok() {
+            while let Some(Ok(_)) = futures_util::StreamExt::next(&mut self.stream).await {}
+            if self.overrun {
+                let _ = tokio::io::copy(self.stream.get_mut(), &mut tokio::io::sink()).await;
+            }
         }
     }
 }

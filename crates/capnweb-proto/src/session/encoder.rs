@@ -1,6 +1,6 @@
 //! How capabilities are written: what the peer has goes home, everything else is exported.
 
-use super::capability::{Capability, ImportId, Subject};
+use super::capability::{Capability, Event, ImportId, Subject};
 use super::promise::Dependent;
 use super::{PlainError, Session};
 use crate::expression::{Encode, Unwritable, write_path};
@@ -54,6 +54,11 @@ impl<T: Clone> Encode<Capability<T>> for Encoder<'_, T> {
             }
             Capability::Stub(id) | Capability::Writable(id) => {
                 write!(out, "[\"import\",{}]", id.0)
+            }
+            Capability::Source(source) => {
+                let id = self.session.open_pipe();
+                self.session.events.push_back(Event::Opened(id, source.clone()));
+                write!(out, "[\"readable\",{}]", id.0)
             }
             Capability::Pipe(id) => write!(out, "[\"readable\",{}]", id.0),
             Capability::Property(property) => {

@@ -53,10 +53,14 @@ impl<T> Exports<T> {
         }
     }
 
-    pub(super) fn set_main(&mut self, main: T) {
-        if let Some(Export::Target { target, .. }) = self.entries.get_mut(0) {
-            *target = main;
-        }
+    /// Puts a main object in the place of what there was.
+    pub(super) fn set_main(&mut self, main: T) -> Option<Export<T>> {
+        let main = Export::Target {
+            target: main,
+            refcount: 1,
+            sink: false,
+        };
+        self.entries.insert(0, main)
     }
 
     pub(super) fn len(&self) -> usize {

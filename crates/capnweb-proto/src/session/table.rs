@@ -53,12 +53,12 @@ impl<V> Table<V> {
         }
     }
 
-    pub(super) fn insert(&mut self, id: u64, value: V) {
+    /// Gives back what was there.
+    pub(super) fn insert(&mut self, id: u64, value: V) -> Option<V> {
         if !self.old.is_empty()
             && let Some(old) = self.old.get_mut(&id)
         {
-            *old = value;
-            return;
+            return Some(std::mem::replace(old, value));
         }
         if self.window.is_empty() {
             self.first = id;
@@ -67,11 +67,13 @@ impl<V> Table<V> {
             self.window.push_back(Some(value));
             self.taken += 1;
             self.spill();
+            None
         } else if let Some(place) = self.place(id) {
-            self.taken += usize::from(self.window[place].is_none());
-            self.window[place] = Some(value);
+            let replaced = self.window[place].replace(value);
+            self.taken += usize::from(replaced.is_none());
+            replaced
         } else {
-            self.old.insert(id, value);
+            self.old.insert(id, value)
         }
     }
 
@@ -154,8 +156,8 @@ impl<V> SignedTable<V> {
         self.side(id).get_mut(id.unsigned_abs())
     }
 
-    pub(super) fn insert(&mut self, id: i64, value: V) {
-        self.side(id).insert(id.unsigned_abs(), value);
+    pub(super) fn insert(&mut self, id: i64, value: V) -> Option<V> {
+        self.side(id).insert(id.unsigned_abs(), value)
     }
 
     pub(super) fn remove(&mut self, id: i64) -> Option<V> {

@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod capnweb;
+mod capnweb_json;
+mod capnweb_workerd;
 mod demo;
 mod elimination;
 mod failures;

@@ -1,4 +1,5 @@
-{
+// The tag of every kind of value.
+export default {
  "null": {"t":"null"},
  "undefined": {"t":"undef"},
  "true": {"t":"bool","v":true},
@@ -55,4 +56,4 @@
  "response-body": {"t":"response","status":201,"statusText":"Made","headers":[["content-type","text/plain;charset=UTF-8"],["x-a","b"]],"body":"hi there"},
  "blob": {"t":"blob","type":"text/plain","hex":"626c6f622074657874"},
  "blob-empty": {"t":"blob","type":"","hex":""}
-}
+};
