@@ -361,14 +361,12 @@ impl Core {
                     Some(id) => Wire::Stub(id),
                     None => Wire::Target(Local::new(stub.into_target())),
                 }),
-                Capability::Readable(stream) => match stream.pipe_of(self) {
-                    Some(id) => WireValue::Capability(Wire::Readable(id)),
-                    None => {
-                        let id = state.session.open_pipe();
-                        later.pumps.push((id, stream));
-                        WireValue::Capability(Wire::Pipe(id))
-                    }
-                },
+                // One that the peer sends as well: the protocol has no way to send a stream home, so it passes through.
+                Capability::Readable(stream) => {
+                    let id = state.session.open_pipe();
+                    later.pumps.push((id, stream));
+                    WireValue::Capability(Wire::Pipe(id))
+                }
                 Capability::Writable(stream) => WireValue::Capability(match stream.import_of(self) {
                     Some(id) => Wire::Writable(id),
                     None => Wire::Sink(Local::new(stream.into_target())),

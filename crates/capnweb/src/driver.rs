@@ -137,7 +137,7 @@ async fn pump(
                     return Poll::Ready(Woke::Command);
                 }
             }
-            // NoMain more is ready. What was just answered is likely to make the application call again, so that runs
+            // Nothing more is ready. What was just answered is likely to make the application call again, so that runs
             // first, once: then its calls leave together with the releases of what they follow.
             if std::mem::take(&mut answered) {
                 cx.waker().wake_by_ref();

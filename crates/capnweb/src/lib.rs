@@ -48,11 +48,13 @@ mod session;
 mod stream;
 mod stub;
 mod target;
+mod typed;
 mod value;
 mod websocket;
 
 pub use self::core::Registration;
 pub use batch::{BatchError, batch, batch_over_http, serve_batch};
+pub use capnweb_macros::interface;
 pub use capnweb_proto::{
     Blob, BytesKind, ErrorValue, Limits, PathKey, PlainError, ProtocolError, Request, Response, Stats,
     normal_headers,
@@ -61,9 +63,15 @@ pub use pair::pair;
 pub use promise::{Promise, Wait};
 pub use reconnect::{Break, Reconnecting};
 pub use session::{OnSendError, Session, SessionError, SessionOptions};
-pub use stream::{ReadableStream, Sink, WritableStream};
+pub use stream::{Chunks, ReadableStream, Sink, WritableStream, Writing};
 pub use stub::Stub;
 pub use target::{Answer, Call, NoMain, Target};
+#[doc(hidden)]
+pub use typed::__private;
+pub use typed::{
+    Argument, AsyncFunction, Callable, Callback, Function, Mapped, Pending, Readable, Returned, Waiting,
+    Writable, from_value, kinds, to_value,
+};
 pub use value::{Capability, Error, Value};
 pub use websocket::{
     ConnectError, connect, connect_upgraded, connect_upgraded_with, serve_upgraded, serve_upgraded_with,

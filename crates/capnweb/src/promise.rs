@@ -297,7 +297,7 @@ impl Promise {
         self.operate(self.path.clone(), Some(args.into_iter().collect()))
     }
 
-    /// A property of the result. NoMain is sent until it is used.
+    /// A property of the result. Nothing is sent until it is used.
     #[must_use]
     pub fn get(&self, name: &str) -> Self {
         let mut path = self.path.clone();

@@ -119,7 +119,7 @@ pub enum ConnectError {
     /// Nobody listens there.
     #[error("connect to the server")]
     Connect(#[source] std::io::Error),
-    /// NoMain within the deadline.
+    /// Nothing within the deadline.
     #[error("the server did not answer in time")]
     TimedOut,
     /// The URL is none, or the server refused the upgrade.
