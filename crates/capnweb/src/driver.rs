@@ -115,6 +115,8 @@ async fn pump(
             return (Ok(()), error, Some(reason));
         }
         if core.drive(|state| state.shut_down) {
+            // What was answered before is the peer's.
+            feed_rest(core, wire, &mut outgoing);
             let text = "RPC session was shut down by disposing the main stub";
             return (Ok(()), Error::new("Error", text), Some(text.into()));
         }
@@ -204,18 +206,19 @@ async fn pump(
         };
         if let Some(fault) = fault {
             // Calls that came before it in the same message are not delivered any more.
-            for message in outgoing.drain(..) {
-                wire.feed(message);
-            }
-            for message in
-                core.drive(|state| std::iter::from_fn(|| state.session.poll_message()).collect::<Vec<_>>())
-            {
-                wire.feed(message);
-            }
+            feed_rest(core, wire, &mut outgoing);
             let reason = filtered(options, &fault);
             let error = Error::new(fault.class(), fault.to_string());
             return (Err(fault.into()), error, Some(reason));
         }
+    }
+}
+
+/// Feeds all that there is to say, before the connection is closed.
+fn feed_rest(core: &Core, wire: &mut impl Wire, outgoing: &mut VecDeque<String>) {
+    core.drive(|state| outgoing.extend(std::iter::from_fn(|| state.session.poll_message())));
+    for message in outgoing.drain(..) {
+        wire.feed(message);
     }
 }
 

@@ -61,7 +61,7 @@ pub use capnweb_proto::{
 };
 pub use pair::pair;
 pub use promise::{Promise, Wait};
-pub use reconnect::{Break, Reconnecting};
+pub use reconnect::{Break, NotConnected, ReconnectOptions, Reconnecting};
 pub use session::{OnSendError, Session, SessionError, SessionOptions};
 pub use stream::{Chunks, ReadableStream, Sink, WritableStream, Writing};
 pub use stub::Stub;
@@ -74,5 +74,6 @@ pub use typed::{
 };
 pub use value::{Capability, Error, Value};
 pub use websocket::{
-    ConnectError, connect, connect_upgraded, connect_upgraded_with, serve_upgraded, serve_upgraded_with,
+    ConnectError, connect, connect_over, connect_upgraded, connect_upgraded_with, serve_upgraded,
+    serve_upgraded_with,
 };
