@@ -11,7 +11,7 @@ use syn::parse_macro_input;
 
 use interface::{Interface, Options};
 
-/// See `capnweb::interface`.
+#[allow(missing_docs, reason = "documented where it is re-exported")]
 #[proc_macro_attribute]
 pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as Options);

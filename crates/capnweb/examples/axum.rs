@@ -12,7 +12,7 @@ use capnweb::{SessionOptions, interface, server};
 
 /// The endpoint's main object.
 #[interface]
-pub trait Hello {
+pub(crate) trait Hello {
     /// A greeting.
     async fn greet(&self, name: String) -> String;
 }
@@ -32,7 +32,7 @@ async fn rpc(request: Request) -> Response {
 }
 
 /// The application.
-pub fn app() -> Router {
+pub(crate) fn app() -> Router {
     Router::new()
         .route("/", get(async || "there is more at /rpc"))
         .route("/rpc", any(rpc))
