@@ -117,15 +117,19 @@ pub(crate) struct Method {
 }
 
 /// What a method gives.
-pub(crate) enum Outcome {
-    /// A value, always.
-    Value(Type),
-    /// `Result<T, E>` as it was written; the second, unless an alias hides it.
-    Fallible {
-        written: Type,
-        value: Type,
-        error: Option<Type>,
-    },
+pub(crate) struct Outcome {
+    value: Type,
+    thrown: Thrown,
+}
+
+/// The error of a method.
+enum Thrown {
+    /// It cannot fail.
+    Nothing,
+    /// Of `Result<T, E>`.
+    Known(Type),
+    /// Of an alias of `Result`, as it was written: what it stands for is known to the compiler.
+    OfAlias(Type),
 }
 
 impl Interface {
@@ -319,47 +323,57 @@ fn read_attributes(attributes: &mut Vec<Attribute>) -> Result<(Option<LitStr>, b
 
 impl Outcome {
     fn read(written: Type) -> Self {
-        let Type::Path(path) = &written else {
-            return Self::Value(written);
-        };
-        let Some(last) = path.path.segments.last() else {
-            return Self::Value(written);
-        };
-        let PathArguments::AngleBracketed(arguments) = &last.arguments else {
-            return Self::Value(written);
-        };
-        let types: Vec<&Type> = arguments
-            .args
-            .iter()
-            .filter_map(|argument| match argument {
-                GenericArgument::Type(argument) => Some(argument),
-                _ => None,
-            })
-            .collect();
-        match (last.ident == "Result", types.as_slice()) {
-            (true, [value, rest @ ..]) => Self::Fallible {
-                value: (*value).clone(),
-                error: rest.first().map(|error| (*error).clone()),
-                written,
+        match result_of(&written).as_slice() {
+            [] => Self {
+                value: written,
+                thrown: Thrown::Nothing,
             },
-            _ => Self::Value(written),
+            [value] => Self {
+                value: value.clone(),
+                thrown: Thrown::OfAlias(written),
+            },
+            [value, error, ..] => Self {
+                value: value.clone(),
+                thrown: Thrown::Known(error.clone()),
+            },
         }
+    }
+
+    pub(crate) fn is_fallible(&self) -> bool {
+        !matches!(self.thrown, Thrown::Nothing)
     }
 
     /// What awaiting it at the client gives: the value and the error.
     pub(crate) fn pending(&self, library: &syn::Path) -> TokenStream {
-        match self {
-            Self::Value(value) => quote!(#library::Pending<#value>),
-            Self::Fallible {
-                value,
-                error: Some(error),
-                ..
-            } => quote!(#library::Pending<#value, #error>),
-            // An alias: what it stands for is known to the compiler.
-            Self::Fallible { written, value, .. } => {
+        let value = &self.value;
+        match &self.thrown {
+            Thrown::Nothing => quote!(#library::Pending<#value>),
+            Thrown::Known(error) => quote!(#library::Pending<#value, #error>),
+            Thrown::OfAlias(written) => {
                 quote!(#library::Pending<#value, <#written as #library::__private::Fallible>::Error>)
             }
         }
+    }
+}
+
+/// The types of a `Result`; of anything else none.
+fn result_of(written: &Type) -> Vec<Type> {
+    let Type::Path(path) = written else {
+        return Vec::new();
+    };
+    match path.path.segments.last() {
+        Some(last) if last.ident == "Result" => match &last.arguments {
+            PathArguments::AngleBracketed(arguments) => arguments
+                .args
+                .iter()
+                .filter_map(|argument| match argument {
+                    GenericArgument::Type(argument) => Some(argument.clone()),
+                    _ => None,
+                })
+                .collect(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
     }
 }
 

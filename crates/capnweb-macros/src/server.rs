@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use crate::interface::{Interface, Method, Outcome};
+use crate::interface::{Interface, Method};
 
 pub(crate) fn glue(interface: &Interface) -> TokenStream {
     let (library, name, stub) = (&interface.library, interface.name(), interface.stub());
@@ -95,9 +95,10 @@ fn arm(interface: &Interface, method: &Method) -> TokenStream {
     } else {
         call
     };
-    let outcome = match &method.result {
-        Outcome::Value(_) => quote!(#library::__private::answer(&#call)),
-        Outcome::Fallible { .. } => quote!(#library::__private::answer_fallible(#call)),
+    let outcome = if method.result.is_fallible() {
+        quote!(#library::__private::answer_fallible(#call))
+    } else {
+        quote!(#library::__private::answer(&#call))
     };
     let answer = if method.is_async {
         quote!(#library::Answer::later(async move { #outcome }))

@@ -71,7 +71,7 @@ impl ReadableStream {
     }
 
     /// The bytes (texts as UTF-8). Any other chunk is an error of the kind `InvalidData`.
-    pub fn into_async_read(self) -> impl AsyncRead + AsyncBufRead + Send + Unpin + 'static {
+    pub fn into_async_read(self) -> impl AsyncBufRead + Send + Unpin + 'static {
         StreamReader::new(self.into_stream().map(|chunk| match chunk? {
             Value::Bytes(bytes, _) => Ok(Bytes::from(bytes)),
             Value::String(text) => Ok(Bytes::from(text)),

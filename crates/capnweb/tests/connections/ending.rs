@@ -27,14 +27,14 @@ async fn serve(io: tokio::io::DuplexStream, main: Arc<dyn Target>) -> Session {
     let taken = Arc::new(Mutex::new(None));
     let give = Arc::clone(&taken);
     let serving = capnweb::serve_upgraded_with(io, SessionOptions::default(), move |session| {
-        *give.lock().unwrap() = Some(session.clone());
+        *give.lock().expect("no holder panics") = Some(session.clone());
         main
     });
     let mut serving = Box::pin(serving);
     // The main object is asked for at the first poll.
     let _ = futures_util::poll!(serving.as_mut());
     tokio::spawn(serving);
-    let session = taken.lock().unwrap().take();
+    let session = taken.lock().expect("no holder panics").take();
     session.expect("the main object was asked for")
 }
 

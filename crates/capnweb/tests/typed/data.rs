@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 fn there_and_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(data: &T, value: Value) {
-    assert_eq!(to_value(data).unwrap(), value);
-    assert_eq!(&from_value::<T>(value).unwrap(), data);
+    assert_eq!(to_value(data).expect("it can be sent"), value);
+    assert_eq!(&from_value::<T>(value).expect("it comes back"), data);
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ enum Shape {
     Circle(f64),
     Line(f64, f64),
     Box { width: f64, height: Option<f64> },
-    Tree(Vec<Shape>),
+    Tree(Vec<Self>),
 }
 
 #[test]

@@ -40,12 +40,15 @@ async fn writables_are_sinks() -> Result<(), Error> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sees = Arc::clone(&seen);
     let mut writable: Writable<u32> = directory
-        .collector(move |number: u32| sees.lock().unwrap().push(number))
+        .collector(move |number: u32| sees.lock().expect("no holder panics").push(number))
         .await?;
     let mut numbers = stream::iter((0..50).map(Ok));
     writable.send_all(&mut numbers).await?;
     writable.close().await?;
-    assert_eq!(*seen.lock().unwrap(), (0..50).collect::<Vec<_>>());
+    assert_eq!(
+        *seen.lock().expect("no holder panics"),
+        (0..50).collect::<Vec<_>>()
+    );
     // A sink that fails.
     let mut writable = directory
         .collector(|number: u32| match number {

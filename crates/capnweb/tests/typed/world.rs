@@ -122,11 +122,11 @@ impl Person {
 
 impl Account for Person {
     async fn name(&self) -> String {
-        self.name.lock().unwrap().clone()
+        self.name.lock().expect("no holder panics").clone()
     }
 
     fn rename(&self, to: String) {
-        *self.name.lock().unwrap() = to;
+        *self.name.lock().expect("no holder panics") = to;
     }
 
     fn session(&self) -> u32 {
@@ -167,12 +167,12 @@ impl Directory for Town {
     }
 
     fn remember(&self, account: AccountStub) -> Result<(), Error> {
-        *self.remembered.lock().unwrap() = Some(account);
+        *self.remembered.lock().expect("no holder panics") = Some(account);
         Ok(())
     }
 
     async fn remembered_name(&self) -> Result<String, Error> {
-        let account = self.remembered.lock().unwrap().take();
+        let account = self.remembered.lock().expect("no holder panics").take();
         account.ok_or_else(|| Error::new("Error", "nobody"))?.name().await
     }
 
