@@ -339,6 +339,10 @@ impl Outcome {
         }
     }
 
+    pub(crate) fn value(&self) -> &Type {
+        &self.value
+    }
+
     pub(crate) fn is_fallible(&self) -> bool {
         !matches!(self.thrown, Thrown::Nothing)
     }
@@ -379,7 +383,9 @@ fn result_of(written: &Type) -> Vec<Type> {
 
 #[cfg(test)]
 mod tests {
-    use super::Case;
+    use quote::quote;
+
+    use super::{Case, Interface, Options};
 
     #[test]
     fn names_change_their_case() {
@@ -392,5 +398,118 @@ mod tests {
         }
         assert_eq!(Case::Camel.apply("r#type"), "type");
         assert_eq!(Case::Camel.apply("_private_thing"), "_privateThing");
+    }
+
+    /// What the compiler would say to a trait of these methods.
+    fn said(options: proc_macro2::TokenStream, methods: proc_macro2::TokenStream) -> Vec<String> {
+        let options: Options = match syn::parse2(options) {
+            Ok(options) => options,
+            Err(error) => return vec![error.to_string()],
+        };
+        let item = syn::parse2(quote!(trait T { #methods })).unwrap();
+        match Interface::read(options, item) {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
+        }
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        for (methods, expected) in [
+            (
+                quote!(
+                    fn a(&self);
+                ),
+                "",
+            ),
+            (
+                quote!(
+                    fn a(&mut self);
+                ),
+                "peers call an object that is shared: `&self` comes first",
+            ),
+            (
+                quote!(
+                    fn a();
+                ),
+                "peers call an object that is shared: `&self` comes first",
+            ),
+            (
+                quote!(
+                    fn a(&self, b: &str);
+                ),
+                "an argument comes from elsewhere and is owned: `String`, not `&str`",
+            ),
+            (
+                quote!(
+                    fn a(&self, (b, c): (u8, u8));
+                ),
+                "an argument has a name, which errors give",
+            ),
+            (
+                quote!(
+                    fn a(&self) -> &str;
+                ),
+                "a result goes elsewhere and is owned, of a type with a name",
+            ),
+            (
+                quote!(
+                    const A: u8;
+                ),
+                "an interface has methods only",
+            ),
+            (
+                quote!(
+                    #[rpc(get)]
+                    fn a(&self, b: u8);
+                ),
+                "a property is read without arguments",
+            ),
+            (
+                quote!(
+                    #[rpc(gett)]
+                    fn a(&self);
+                ),
+                "known are `name = \"…\"` and `get`",
+            ),
+            (
+                quote!(
+                    #[rpc(name = "b")]
+                    fn a(&self);
+                    fn b(&self);
+                ),
+                "another method is called `b` by peers",
+            ),
+            (
+                quote!(
+                    fn new(&self);
+                ),
+                "every stub has `new`: take another name, and say #[rpc(name = \"new\")]",
+            ),
+            (
+                quote!(
+                    fn value_of(&self);
+                ),
+                "peers cannot call `valueOf`: the protocol does not follow members of Object.prototype",
+            ),
+        ] {
+            let said = said(quote!(), methods.clone());
+            assert_eq!(said.join("; "), expected, "{methods}");
+        }
+        assert_eq!(
+            said(quote!(rename = "x"), quote!()),
+            ["known are `rename_all` and `crate`"]
+        );
+        assert_eq!(
+            said(
+                quote!(),
+                quote!(
+                    fn a(&mut self);
+                    fn b(&mut self);
+                )
+            )
+            .len(),
+            2
+        );
     }
 }

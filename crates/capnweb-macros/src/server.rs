@@ -1,7 +1,8 @@
 //! The glue that answers calls with a trait's methods.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
 
 use crate::interface::{Interface, Method};
 
@@ -82,8 +83,10 @@ fn arm(interface: &Interface, method: &Method) -> TokenStream {
     let decoded = arguments.iter().enumerate().map(|(index, (argument, kind))| {
         let (local, shown) = (&locals[index], argument.to_string());
         let shown = shown.trim_start_matches("r#");
+        // Where the type is, so that the compiler points there if it cannot be decoded.
+        let decode = quote_spanned!(kind.span()=> #library::__private::argument::<#kind>);
         quote! {
-            let #local: #kind = match #library::__private::argument(&mut call, #index, #shown) {
+            let #local = match #decode(&mut call, #index, #shown) {
                 ::core::result::Result::Ok(decoded) => decoded,
                 ::core::result::Result::Err(error) => return #library::Answer::error(error),
             };
@@ -95,10 +98,13 @@ fn arm(interface: &Interface, method: &Method) -> TokenStream {
     } else {
         call
     };
+    let value = method.result.value();
     let outcome = if method.result.is_fallible() {
-        quote!(#library::__private::answer_fallible(#call))
+        let encode = quote_spanned!(value.span()=> #library::__private::answer_fallible::<#value, _>);
+        quote!(#encode(#call))
     } else {
-        quote!(#library::__private::answer(&#call))
+        let encode = quote_spanned!(value.span()=> #library::__private::answer::<#value>);
+        quote!(#encode(&#call))
     };
     let answer = if method.is_async {
         quote!(#library::Answer::later(async move { #outcome }))
