@@ -60,7 +60,7 @@ pub(crate) fn stub(interface: &Interface) -> TokenStream {
         }
 
         impl #calls for #stub {}
-        impl<E> #calls for #library::Pending<#stub, E> {}
+        impl<__E> #calls for #library::Pending<#stub, __E> {}
 
         impl #stub {
             #(#inherent)*
@@ -109,18 +109,18 @@ pub(crate) fn stub(interface: &Interface) -> TokenStream {
         }
 
         impl #library::__private::serde::Serialize for #stub {
-            fn serialize<S: #library::__private::serde::Serializer>(
+            fn serialize<__S: #library::__private::serde::Serializer>(
                 &self,
-                serializer: S,
-            ) -> ::core::result::Result<S::Ok, S::Error> {
+                serializer: __S,
+            ) -> ::core::result::Result<__S::Ok, __S::Error> {
                 #library::__private::serde::Serialize::serialize(&self.0, serializer)
             }
         }
 
         impl<'de> #library::__private::serde::Deserialize<'de> for #stub {
-            fn deserialize<D: #library::__private::serde::Deserializer<'de>>(
-                deserializer: D,
-            ) -> ::core::result::Result<Self, D::Error> {
+            fn deserialize<__D: #library::__private::serde::Deserializer<'de>>(
+                deserializer: __D,
+            ) -> ::core::result::Result<Self, __D::Error> {
                 #library::__private::serde::Deserialize::deserialize(deserializer).map(Self)
             }
         }

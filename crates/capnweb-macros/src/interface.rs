@@ -9,22 +9,6 @@ use syn::{
     ReturnType, Token, TraitItem, TraitItemFn, Type, parse_quote,
 };
 
-/// Names a peer never gets to: the protocol does not follow members of `Object.prototype`.
-const UNREACHABLE: [&str; 12] = [
-    "constructor",
-    "__proto__",
-    "toString",
-    "toLocaleString",
-    "valueOf",
-    "hasOwnProperty",
-    "isPrototypeOf",
-    "propertyIsEnumerable",
-    "__defineGetter__",
-    "__defineSetter__",
-    "__lookupGetter__",
-    "__lookupSetter__",
-];
-
 /// What every stub has besides the methods of its interface.
 const TAKEN: [&str; 5] = ["new", "shared", "target", "untyped", "on_broken"];
 
@@ -261,7 +245,7 @@ fn read_method(function: &mut TraitItemFn, case: Case) -> Result<Method> {
         return Err(Error::new(written.span(), text));
     }
     let wire = wire.unwrap_or_else(|| LitStr::new(&case.apply(&name.to_string()), name.span()));
-    if UNREACHABLE.contains(&wire.value().as_str()) {
+    if capnweb_proto::is_prototype_name(&wire.value()) {
         let text = format!(
             "peers cannot call `{}`: the protocol does not follow members of Object.prototype",
             wire.value()

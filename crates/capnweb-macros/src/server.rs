@@ -23,9 +23,9 @@ pub(crate) fn glue(interface: &Interface) -> TokenStream {
     quote! {
         const _: () = {
             /// Answers calls with the methods of what it holds.
-            struct Glue<T>(::std::sync::Arc<T>);
+            struct __Glue<__T>(::std::sync::Arc<__T>);
 
-            impl<T: #name> #library::Target for Glue<T> {
+            impl<__T: #name> #library::Target for __Glue<__T> {
                 #[allow(unused_mut, unused_variables, clippy::unit_arg, clippy::let_unit_value)]
                 fn call(&self, mut call: #library::Call) -> #library::Answer {
                     match call.method.as_str() {
@@ -49,18 +49,18 @@ pub(crate) fn glue(interface: &Interface) -> TokenStream {
 
             impl #stub {
                 /// A reference to an object of ours, to be passed to peers.
-                pub fn new<T: #name>(target: T) -> Self {
+                pub fn new(target: impl #name) -> Self {
                     Self::shared(::std::sync::Arc::new(target))
                 }
 
                 /// As `new`, for an object that is used here as well.
-                pub fn shared<T: #name>(target: ::std::sync::Arc<T>) -> Self {
-                    Self(#library::Stub::new(Glue(target)))
+                pub fn shared(target: ::std::sync::Arc<impl #name>) -> Self {
+                    Self(#library::Stub::new(__Glue(target)))
                 }
 
                 #[doc = #untyped]
-                pub fn target<T: #name>(target: T) -> ::std::sync::Arc<dyn #library::Target> {
-                    ::std::sync::Arc::new(Glue(::std::sync::Arc::new(target)))
+                pub fn target(target: impl #name) -> ::std::sync::Arc<dyn #library::Target> {
+                    ::std::sync::Arc::new(__Glue(::std::sync::Arc::new(target)))
                 }
             }
         };

@@ -36,6 +36,11 @@ impl Chunks {
         &self.stream
     }
 
+    /// Gives no more.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
+    }
+
     pub(crate) fn into_untyped(self) -> ReadableStream {
         self.stream
     }

@@ -76,30 +76,21 @@ pub(super) fn all(arguments: impl IntoIterator<Item = Result<Value, Error>>) -> 
     all.map_err(|error| Promise::settled(Err(error)))
 }
 
-impl Callable for Stub {
-    fn call_method(
-        &self,
-        method: &str,
-        arguments: impl IntoIterator<Item = Result<Value, Error>>,
-    ) -> Promise {
-        all(arguments).map_or_else(|failed| failed, |arguments| self.call(method, arguments))
-    }
+macro_rules! callable {
+    ($($what:ty)*) => {$(
+        impl Callable for $what {
+            fn call_method(
+                &self,
+                method: &str,
+                arguments: impl IntoIterator<Item = Result<Value, Error>>,
+            ) -> Promise {
+                all(arguments).map_or_else(|failed| failed, |arguments| self.call(method, arguments))
+            }
 
-    fn read_property(&self, name: &str) -> Promise {
-        self.get(name)
-    }
+            fn read_property(&self, name: &str) -> Promise {
+                self.get(name)
+            }
+        }
+    )*};
 }
-
-impl Callable for Promise {
-    fn call_method(
-        &self,
-        method: &str,
-        arguments: impl IntoIterator<Item = Result<Value, Error>>,
-    ) -> Promise {
-        all(arguments).map_or_else(|failed| failed, |arguments| self.call(method, arguments))
-    }
-
-    fn read_property(&self, name: &str) -> Promise {
-        self.get(name)
-    }
-}
+callable!(Stub Promise);

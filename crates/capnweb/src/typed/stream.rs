@@ -51,7 +51,11 @@ impl<T: DeserializeOwned> Stream for Readable<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(self.0.poll_next_unpin(cx));
-        Poll::Ready(next.map(|chunk| from_value(chunk?)))
+        let item = next.map(|chunk| from_value(chunk?));
+        if let Some(Err(_)) = item {
+            self.0.end();
+        }
+        Poll::Ready(item)
     }
 }
 

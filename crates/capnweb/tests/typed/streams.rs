@@ -24,6 +24,10 @@ async fn readables_go_both_ways() -> Result<(), Error> {
     let wrong = ReadableStream::new(stream::iter([Ok(Value::from("x"))]));
     let error = directory.sum(Readable::from(wrong)).await.unwrap_err();
     assert_eq!(error.message(), "invalid type: string \"x\", expected u32");
+    let mixed = stream::iter([Ok(Value::from("x")), Ok(1.into())]);
+    let mut mixed: Readable<u32> = Readable::from(ReadableStream::new(mixed));
+    assert!(mixed.next().await.is_some_and(|item| item.is_err()));
+    assert!(mixed.next().await.is_none());
     // A reader that leaves early.
     let session = directory.untyped().session().expect("it is the peer's");
     let mut endless = directory.count_to(u32::MAX).await?;
