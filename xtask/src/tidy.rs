@@ -157,7 +157,7 @@ fn directions(graph: &Graph, findings: &mut Findings) {
     {
         for dependency in dependencies {
             let fault = match package.as_str() {
-                "capnweb" | "capnweb-proto" if dependency.starts_with("bowline-") => {
+                "capnweb" | "capnweb-macros" | "capnweb-proto" if dependency.starts_with("bowline-") => {
                     "Cap'n Web knows nothing of Bowline"
                 }
                 name if bindings.iter().any(|binding| *binding == name)

@@ -38,10 +38,20 @@ pub async fn serve_batch(
     options: SessionOptions,
     deadline: Duration,
 ) -> Result<String, BatchError> {
+    serve_batch_with(body, options, |_| main, deadline).await
+}
+
+/// As [`serve_batch`], for a main object that needs the session.
+pub(crate) async fn serve_batch_with(
+    body: &str,
+    options: SessionOptions,
+    main: impl FnOnce(&Session) -> Arc<dyn Target>,
+    deadline: Duration,
+) -> Result<String, BatchError> {
     if body.is_empty() {
         return Ok(String::new());
     }
-    let core = options.core(main);
+    let core = options.core_with(main);
     let shared = Arc::new(Shared::default());
     let lines = Lines {
         // A trailing newline is an empty last message, which is malformed; that is the peer's to avoid.

@@ -389,10 +389,10 @@ impl Core {
                     Some(id) => Wire::Stub(id),
                     None => Wire::Target(Local::new(stub.into_target())),
                 }),
-                Capability::Readable(stream) => match stream.pipe_of(self) {
-                    Some(id) => WireValue::Capability(Wire::Readable(id)),
-                    None => WireValue::Capability(Wire::Source(Local::new(Arc::new(stream)))),
-                },
+                // One that the peer sends as well: the protocol has no way to send a stream home, so it passes through.
+                Capability::Readable(stream) => {
+                    WireValue::Capability(Wire::Source(Local::new(Arc::new(stream))))
+                }
                 Capability::Writable(stream) => WireValue::Capability(match stream.import_of(self) {
                     Some(id) => Wire::Writable(id),
                     None => Wire::Sink(Local::new(stream.into_target())),
@@ -527,10 +527,10 @@ impl Core {
             }
         });
         match registered {
-            Ok(id) => Registration(Some((Arc::downgrade(self), id))),
+            Ok(id) => Registration(Registered::Session(Arc::downgrade(self), id)),
             Err((error, callback)) => {
                 callback(&error);
-                Registration(None)
+                Registration::default()
             }
         }
     }
@@ -539,23 +539,56 @@ impl Core {
 /// An on-broken callback that is registered. Dropping it takes the callback back.
 #[derive(Default)]
 #[must_use = "the callback is taken back when this is dropped"]
-pub struct Registration(Option<(Weak<Core>, u64)>);
+pub struct Registration(Registered);
+
+#[derive(Default)]
+enum Registered {
+    /// It has run, or is to stay.
+    #[default]
+    No,
+    Session(Weak<Core>, u64),
+    Promise(Arc<Slot>),
+}
+
+/// A callback that waits for a promise, and then for what that resolved to.
+pub(crate) struct Slot(Mutex<Option<OnBroken>>);
+
+impl Slot {
+    pub(crate) fn new(callback: OnBroken) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(callback))))
+    }
+
+    pub(crate) fn take(&self) -> Option<OnBroken> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()
+    }
+}
 
 impl Registration {
+    pub(crate) fn of_promise(slot: Arc<Slot>) -> Self {
+        Self(Registered::Promise(slot))
+    }
+
     /// Leaves the callback registered for the life of the session.
     pub fn forget(mut self) {
-        self.0 = None;
+        self.0 = Registered::No;
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if let Some((core, id)) = self.0.take()
-            && let Some(core) = core.upgrade()
-        {
-            // Dropped outside of the lock: it is the application's.
-            let callback = core.with(|state| state.on_broken.remove(&id));
-            drop(callback);
+        match std::mem::take(&mut self.0) {
+            Registered::No => {}
+            Registered::Session(core, id) => {
+                if let Some(core) = core.upgrade() {
+                    // Dropped outside of the lock: it is the application's.
+                    let callback = core.with(|state| state.on_broken.remove(&id));
+                    drop(callback);
+                }
+            }
+            Registered::Promise(slot) => drop(slot.take()),
         }
     }
 }

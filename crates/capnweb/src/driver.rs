@@ -115,6 +115,8 @@ async fn pump(
         );
         let queued = match delivered {
             Ok(Delivered { shut_down: true, .. }) => {
+                // What was answered before is the peer's.
+                feed_rest(core, wire, &mut outgoing);
                 let text = "RPC session was shut down by disposing the main stub";
                 return (Ok(()), Error::new("Error", text), Some(text.into()));
             }
@@ -125,14 +127,7 @@ async fn pump(
             }
             Err(Stop::Fault(fault)) => {
                 // Calls that came before it in the same message are not delivered any more.
-                for message in outgoing.drain(..) {
-                    wire.feed(message);
-                }
-                for message in core
-                    .drive(|state| std::iter::from_fn(|| state.session.poll_message()).collect::<Vec<_>>())
-                {
-                    wire.feed(message);
-                }
+                feed_rest(core, wire, &mut outgoing);
                 let reason = filtered(options, &fault);
                 let error = Error::new(fault.class(), fault.to_string());
                 return (Err(fault.into()), error, Some(reason));
@@ -216,6 +211,14 @@ async fn pump(
             Woke::Message(Received::TooLong) => Input::TooLong,
             Woke::Message(Received::Closed(how)) => return closed(&how),
         };
+    }
+}
+
+/// Feeds all that there is to say, before the connection is closed.
+fn feed_rest(core: &Core, wire: &mut impl Wire, outgoing: &mut VecDeque<String>) {
+    core.drive(|state| outgoing.extend(std::iter::from_fn(|| state.session.poll_message())));
+    for message in outgoing.drain(..) {
+        wire.feed(message);
     }
 }
 

@@ -128,6 +128,18 @@ impl Session {
         self.0.with(|state| state.shut_down = true);
     }
 
+    /// Ends the session in good order: waits until every answer that the peer asked for has been given, at most
+    /// `deadline`, then [shuts down](Self::shut_down), and waits for the end. `false` if the time was not enough.
+    ///
+    /// Calls that the peer makes meanwhile are still taken: whoever wants none anymore tells its peer first. Cancel safe;
+    /// dropped early, it shuts nothing down.
+    pub async fn close(&self, deadline: Duration) -> bool {
+        let drained = tokio::time::timeout(deadline, self.drain()).await;
+        self.shut_down();
+        self.broken().await;
+        drained.is_ok()
+    }
+
     /// Calls back when the session breaks, at once if it has.
     pub fn on_broken(&self, callback: impl FnOnce(&Error) + Send + 'static) -> Registration {
         self.0.on_broken(Box::new(callback))

@@ -1,5 +1,7 @@
 //! Streams, both ways.
 
+mod adapt;
+
 use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -11,6 +13,8 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::core::{Core, Dropped, Local};
 use crate::{Answer, Call, Error, Target, Value};
+
+pub use adapt::{Chunks, Writing};
 
 /// One answer to a read.
 pub(crate) type Next = Result<Option<Value>, Error>;
@@ -59,13 +63,6 @@ impl ReadableStream {
         Self(Arc::new(Source::Local(tokio::sync::Mutex::new(stream.boxed()))))
     }
 
-    pub(crate) fn pipe_of(&self, core: &Arc<Core>) -> Option<PipeId> {
-        match &*self.0 {
-            Source::Remote(own, pipe) if Arc::ptr_eq(own, core) => Some(*pipe),
-            _ => None,
-        }
-    }
-
     /// The next chunk, `None` at the end. Not cancel safe: a chunk that arrives for a dropped future is lost.
     pub async fn next(&self) -> Result<Option<Value>, Error> {
         let (core, pipe) = match &*self.0 {
@@ -100,18 +97,6 @@ impl ReadableStream {
                 state.session.cancel_pipe(*pipe, &reason);
             }),
         }
-    }
-
-    /// The chunks as a [`Stream`], which ends after the first error.
-    pub fn into_stream(self) -> impl Stream<Item = Result<Value, Error>> + Send + 'static {
-        futures_util::stream::unfold(Some(self), async |stream| {
-            let stream = stream?;
-            match stream.next().await {
-                Ok(Some(value)) => Some((Ok(value), Some(stream))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        })
     }
 
     /// All bytes (texts as UTF-8), refusing more than `limit` with a `RangeError`.

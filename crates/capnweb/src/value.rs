@@ -148,6 +148,26 @@ fn javascript_text(value: &Value) -> String {
     }
 }
 
+/// For errors of your own: implement `From<Yours> for Error` and, to have them back at the client,
+/// `From<Error> for Yours`.
+impl Error {
+    /// The same error with one more property, which travels along. A value that cannot be sent is left out, and so is a
+    /// property of something that is no error.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &(impl serde::Serialize + ?Sized)) -> Self {
+        if let (Value::Error(error), Ok(value)) = (&mut self.0.value, crate::to_value(value)) {
+            error.props.push((name.to_owned(), value));
+        }
+        self
+    }
+
+    /// A property, if there is one of that name and type.
+    pub fn prop<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let (_, value) = self.as_error()?.props.iter().find(|(prop, _)| prop == name)?;
+        crate::from_value(value.clone()).ok()
+    }
+}
+
 impl From<ErrorValue<Capability>> for Error {
     fn from(error: ErrorValue<Capability>) -> Self {
         Self::thrown(Value::Error(Box::new(error)))
@@ -170,3 +190,10 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// For readers and writers over streams.
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        Self::other(error)
+    }
+}

@@ -67,24 +67,15 @@ where
 
 /// Connects to a `ws:` URL, with headers of your own on the handshake: what `new WebSocket(url)` cannot do.
 ///
-/// For `wss:` or a connection made elsewhere, upgrade it yourself and use [`connect_upgraded_with`].
+/// For `wss:`, a proxy or a socket of another kind, connect yourself and use [`connect_over`].
 pub async fn connect(
     url: &str,
     headers: &[(&str, &str)],
     main: Arc<dyn Target>,
     options: SessionOptions,
 ) -> Result<Stub, ConnectError> {
-    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-    use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
-    let mut request = url.into_client_request().map_err(ConnectError::Request)?;
-    for (name, value) in headers {
-        let name = HeaderName::try_from(*name).map_err(|_| ConnectError::Header)?;
-        let mut value = HeaderValue::try_from(*value).map_err(|_| ConnectError::Header)?;
-        // Headers are how credentials travel.
-        value.set_sensitive(true);
-        request.headers_mut().append(name, value);
-    }
-    let uri: &Uri = request.uri();
+    let request = request(url, headers)?;
+    let uri = request.uri();
     if uri.scheme_str() != Some("ws") {
         return Err(ConnectError::Scheme);
     }
@@ -98,6 +89,69 @@ pub async fn connect(
     .map_err(ConnectError::Connect)?;
     // Small messages must not wait for a full segment; a socket that refuses still works.
     let _ = stream.set_nodelay(true);
+    shake_hands(request, stream, main, options).await
+}
+
+/// As [`connect`], over a connection that is there: a TLS stream for a `wss:` URL, a unix socket, a proxied stream. The URL
+/// says what the server is asked for; nothing is connected to.
+///
+/// ```
+/// use std::sync::Arc;
+/// use capnweb::{ConnectError, NoMain, SessionOptions, Stub};
+/// use tokio::net::TcpStream;
+/// use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+///
+/// async fn connect_tls(connector: &TlsConnector, token: &str) -> Result<Stub, ConnectError> {
+///     let stream = TcpStream::connect(("api.example.com", 443)).await.map_err(ConnectError::Connect)?;
+///     let name = ServerName::try_from("api.example.com").expect("a name");
+///     let stream = connector.connect(name, stream).await.map_err(ConnectError::Connect)?;
+///     let headers = [("authorization", token)];
+///     capnweb::connect_over(
+///         stream, "wss://api.example.com/rpc", &headers, Arc::new(NoMain), SessionOptions::default(),
+///     )
+///     .await
+/// }
+/// ```
+pub async fn connect_over<S>(
+    stream: S,
+    url: &str,
+    headers: &[(&str, &str)],
+    main: Arc<dyn Target>,
+    options: SessionOptions,
+) -> Result<Stub, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let request = request(url, headers)?;
+    if !matches!(request.uri().scheme_str(), Some("ws" | "wss")) {
+        return Err(ConnectError::Scheme);
+    }
+    shake_hands(request, stream, main, options).await
+}
+
+fn request(url: &str, headers: &[(&str, &str)]) -> Result<http::Request<()>, ConnectError> {
+    use http::{HeaderName, HeaderValue};
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+    let mut request = url.into_client_request().map_err(ConnectError::Request)?;
+    for (name, value) in headers {
+        let name = HeaderName::try_from(*name).map_err(|_| ConnectError::Header)?;
+        let mut value = HeaderValue::try_from(*value).map_err(|_| ConnectError::Header)?;
+        // Headers are how credentials travel.
+        value.set_sensitive(true);
+        request.headers_mut().append(name, value);
+    }
+    Ok(request)
+}
+
+async fn shake_hands<S>(
+    request: http::Request<()>,
+    stream: S,
+    main: Arc<dyn Target>,
+    options: SessionOptions,
+) -> Result<Stub, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let handshake =
         tokio_tungstenite::client_async_with_config(request, ReadAhead::new(stream), Some(config(&options)));
     let (stream, _) = tokio::time::timeout(options.send_deadline, handshake)
@@ -114,8 +168,8 @@ pub async fn connect(
 /// No session could be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Not a `ws:` URL with a host.
-    #[error("not a ws: URL with a host")]
+    /// Not a `ws:` URL with a host; where the connection is there, not a `wss:` URL either.
+    #[error("not a WebSocket URL that can be connected to so")]
     Scheme,
     /// A header that cannot be sent. It is not shown: it may be a credential.
     #[error("a header has characters that cannot be sent")]

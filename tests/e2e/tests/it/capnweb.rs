@@ -382,3 +382,40 @@ async fn raw_frames_are_answered_alike() -> Result<()> {
     );
     Ok(())
 }
+
+/// What the example of the typed layer sees of a server.
+async fn typed_client(server: &Server) -> Result<String> {
+    let mut client = program::cleared(&example("typed")?);
+    client.args(["connect", &format!("ws://{}/", server.address)]);
+    client.stderr(Stdio::inherit());
+    let output = program::run(client, Duration::from_secs(60)).await?;
+    ensure!(output.status.success(), "the client failed: {}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Typed Rust, as the client of npm's server and of its own: it sees the same.
+#[tokio::test]
+async fn the_typed_client_sees_the_same_everywhere() -> Result<()> {
+    let javascript = Server::start(js("notebook-server.mjs").await?).await?;
+    let mut rust = program::cleared(&example("typed")?);
+    rust.arg("serve");
+    let rust = Server::start(rust).await?;
+    let (theirs, ours) = (typed_client(&javascript).await?, typed_client(&rust).await?);
+    assert_eq!(theirs, ours);
+    assert!(ours.ends_with("heard true\n"), "{ours}");
+    Ok(())
+}
+
+/// Typed Rust, as the server of npm's client.
+#[tokio::test]
+async fn the_javascript_client_knows_no_types() -> Result<()> {
+    let mut rust = program::cleared(&example("typed")?);
+    rust.arg("serve");
+    let rust = Server::start(rust).await?;
+    let mut client = js("notebook-client.mjs").await?;
+    client.arg(&rust.address);
+    let lines = lines(client).await?;
+    let passed = lines.last().and_then(|line| line["passed"].as_u64());
+    assert_eq!(passed, Some(22), "{lines:?}");
+    Ok(())
+}
