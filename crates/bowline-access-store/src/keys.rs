@@ -28,18 +28,18 @@ impl std::fmt::Debug for SigningKeyRecord {
 }
 
 impl AccessStore {
-    /// Adds a key, which signs from now on, and forgets all but it and the one before. With `only_first` nothing happens if
-    /// there is a key already: gateways that start together agree on one.
-    pub async fn add_signing_key(&self, key: &SigningKeyRecord, only_first: bool) -> Result<(), StoreError> {
+    /// Adds a key, which signs from now on, and forgets all but it and the one before. Nothing happens unless the newest key
+    /// is `after` (or there is none): gateways that start or rotate together agree on one. Whether it was added.
+    pub async fn add_signing_key(&self, key: &SigningKeyRecord, after: Option<&str>) -> Result<bool, StoreError> {
         let insert = Statement::new(
             "INSERT INTO signing_key (kid, public_jwk, certificate, created_at) SELECT $1, $2, $3, $4 \
-             WHERE $5 = 0 OR NOT EXISTS (SELECT 1 FROM signing_key)",
+             WHERE COALESCE((SELECT kid FROM signing_key ORDER BY created_at DESC, kid LIMIT 1), '') = $5",
             vec![
                 key.kid.as_str().into(),
                 key.public_jwk.as_str().into(),
                 key.certificate.as_str().into(),
                 key.created_at.into(),
-                only_first.into(),
+                after.unwrap_or_default().into(),
             ],
         );
         let private = Statement::new(
@@ -47,14 +47,17 @@ impl AccessStore {
              WHERE EXISTS (SELECT 1 FROM signing_key WHERE kid = $1)",
             vec![key.kid.as_str().into(), key.pkcs8.clone().into()],
         );
-        self.change(vec![
-            insert,
-            private,
-            Statement::new(FORGET_PRIVATE, Vec::new()),
-            Statement::new(FORGET_KEYS, Vec::new()),
-        ])
-        .await?;
-        Ok(())
+        let added = Statement::new("SELECT kid FROM signing_key WHERE kid = $1", vec![key.kid.as_str().into()]);
+        let rows = self
+            .change(vec![
+                insert,
+                private,
+                Statement::new(FORGET_PRIVATE, Vec::new()),
+                Statement::new(FORGET_KEYS, Vec::new()),
+                added,
+            ])
+            .await?;
+        Ok(!rows.is_empty())
     }
 
     /// The current key and the one before, newest first.

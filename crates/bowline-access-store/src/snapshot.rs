@@ -65,6 +65,11 @@ impl Snapshot {
         Ok(found.map(|(destination, owner)| (destination, &self.applications[owner])))
     }
 
+    /// Whether any of some subjects was revoked after `issued_at`. They are only asked for when anything was revoked at all.
+    pub fn revoked_any<const N: usize>(&self, issued_at: UnixSeconds, subjects: impl FnOnce() -> [String; N]) -> bool {
+        !self.revocations.is_empty() && subjects().iter().any(|subject| self.revoked(subject, issued_at))
+    }
+
     /// Whether a session of `subject` that was issued at `issued_at` was revoked.
     pub fn revoked(&self, subject: &str, issued_at: UnixSeconds) -> bool {
         self.revocations

@@ -211,7 +211,8 @@ impl RuleSet {
         Ok(rules)
     }
 
-    fn all(&self) -> impl Iterator<Item = &Rule> {
+    /// Every rule of the three lists.
+    pub fn all(&self) -> impl Iterator<Item = &Rule> {
         self.include.iter().chain(&self.require).chain(&self.exclude)
     }
 
