@@ -15,7 +15,7 @@ pub struct SigningKeyRecord {
     pub public_jwk: String,
     /// The same in a self-signed certificate, PEM.
     pub certificate: String,
-    /// The private key, PKCS #8 DER.
+    /// The private key, PKCS #8 in PEM.
     pub pkcs8: Vec<u8>,
     /// When it was made.
     pub created_at: UnixSeconds,

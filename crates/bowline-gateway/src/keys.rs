@@ -42,9 +42,9 @@ pub(crate) fn generate(now: UnixSeconds) -> Result<SigningKeyRecord, KeyError> {
         .distinguished_name
         .push(DnType::CommonName, "Bowline Access signing key");
     let certificate = parameters.self_signed(&pair)?.pem();
-    let pkcs8 = pair.serialize_der();
+    let pkcs8 = pair.serialize_pem().into_bytes();
     let kid = hex(&Sha256::digest(pair.public_key_raw()));
-    let mut jwk = Jwk::from_encoding_key(&EncodingKey::from_rsa_der(&pkcs8), Algorithm::RS256)?;
+    let mut jwk = Jwk::from_encoding_key(&EncodingKey::from_rsa_pem(&pkcs8)?, Algorithm::RS256)?;
     jwk.common.key_id = Some(kid.clone());
     jwk.common.public_key_use = Some(jsonwebtoken::jwk::PublicKeyUse::Signature);
     Ok(SigningKeyRecord {
@@ -144,7 +144,7 @@ impl Keys {
             match &*signer {
                 Some((kid, key)) if *kid == newest.kid => Arc::clone(key),
                 _ => {
-                    let key = Arc::new(EncodingKey::from_rsa_der(&newest.pkcs8));
+                    let key = Arc::new(EncodingKey::from_rsa_pem(&newest.pkcs8)?);
                     *signer = Some((newest.kid.clone(), Arc::clone(&key)));
                     key
                 }
