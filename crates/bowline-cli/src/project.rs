@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use bowline_access_store::prepare_folder;
 use bowline_binding::Resources;
 use bowline_config::{BindingEntry, BindingKey, Project};
-use bowline_remote::{REGISTRY, Router, prepare_folder};
+use bowline_remote::{REGISTRY, Router};
 
 use crate::error::{CliError, Kind};
 use crate::output;

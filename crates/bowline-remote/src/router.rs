@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_access::Permit;
+use bowline_access::{Permit, strip_credentials};
 use bowline_binding::{Binding, Body, CallContext, ConnectAddress, FetchReply, FetchRequest, UpgradeRequest};
+use bowline_gateway::Guarded;
 use bowline_wire::flow::{Flow, classify};
 use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
 use http::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
-use crate::{respond, server, upgrade};
+use crate::{respond, upgrade};
 
 /// The longest a binding may take to the head of its answer; bindings have shorter deadlines of their own.
 const ANSWER: Duration = Duration::from_secs(120);
@@ -69,6 +70,16 @@ impl Router {
     }
 }
 
+impl Guarded for Router {
+    // Bindings know nothing of Access.
+    const SESSIONS: bool = false;
+
+    async fn call(&self, permit: Permit, mut request: Request<Body>) -> Response<Body> {
+        strip_credentials(request.headers_mut());
+        self.route(permit, request).await
+    }
+}
+
 async fn fetch(binding: &dyn Binding, cx: &CallContext, mut request: Request<Body>) -> Response<Body> {
     let unwrapped = bowline_wire::request::url(request.headers())
         .and_then(|url| Ok((url, bowline_wire::request::unwrap(request.headers())?)));
@@ -116,7 +127,7 @@ async fn fetch(binding: &dyn Binding, cx: &CallContext, mut request: Request<Bod
     };
     match (reply, on_upgrade) {
         (FetchReply::Response(mut response), _) => {
-            server::mark_forwarded(&mut response);
+            respond::mark_forwarded(&mut response);
             response
         }
         (FetchReply::Upgrade { headers, duplex }, Some(on_upgrade)) => {

@@ -5,10 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_binding::{Body, BoxError};
+use bowline_binding::Body;
 use bowline_tunnel::Lingering;
 use http::header::EXPECT;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::{Gateway, Refused, Router, respond};
+use crate::{Connection, Gateway, Guarded};
 
 /// Connections at a time; the next one waits in the listener's backlog.
 const CONNECTIONS: usize = 4096;
@@ -32,43 +32,38 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[error("accept connections")]
 pub struct ServeError(#[from] io::Error);
 
-/// Gateway and router as one service. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Remote {
-    gateway: Gateway,
-    router: Arc<Router>,
+/// What a listener serves.
+pub trait Service: Clone + Send + Sync + 'static {
+    /// Answers one request.
+    fn call(&self, connection: &Connection, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send;
 }
 
-impl Remote {
-    /// `router` behind `gateway`.
-    pub fn new(gateway: Gateway, router: Arc<Router>) -> Self {
-        Self { gateway, router }
-    }
+/// A gateway and what it guards, as one service.
+#[derive(Debug)]
+pub struct Gate<G> {
+    gateway: Gateway,
+    guarded: Arc<G>,
+}
 
-    /// Answers one request: Access first, whatever the request is.
-    pub async fn call<B>(&self, mut request: Request<B>) -> Response<Body>
-    where
-        B: http_body_util::BodyExt<Data = hyper::body::Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        // The refusal needs `Accept` and `Host` only; credentials are gone by then.
-        match self.gateway.admit(request.headers_mut()) {
-            Ok(permit) => {
-                let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-                self.router.route(permit, request).await
-            }
-            Err(Refused::Denied(reason)) => {
-                tracing::info!(access.decision = "deny", reason = reason.code(), "refused");
-                respond::refused(request.headers())
-            }
-            Err(Refused::Unavailable(error)) => {
-                tracing::error!(error.kind = "token_store", error = %error, "Access cannot judge requests");
-                respond::text(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "Access cannot judge requests now; see the remote's log",
-                )
-            }
+impl<G> Gate<G> {
+    /// `guarded` behind `gateway`.
+    pub fn new(gateway: Gateway, guarded: Arc<G>) -> Self {
+        Self { gateway, guarded }
+    }
+}
+
+impl<G> Clone for Gate<G> {
+    fn clone(&self) -> Self {
+        Self {
+            gateway: self.gateway.clone(),
+            guarded: Arc::clone(&self.guarded),
         }
+    }
+}
+
+impl<G: Guarded> Service for Gate<G> {
+    async fn call(&self, connection: &Connection, request: Request<Body>) -> Response<Body> {
+        self.gateway.call(&*self.guarded, connection, request).await
     }
 }
 
@@ -76,7 +71,7 @@ impl Remote {
 /// connections to their tasks.
 pub async fn serve(
     listener: TcpListener,
-    remote: Remote,
+    service: impl Service,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let connections = TaskTracker::new();
@@ -91,10 +86,11 @@ pub async fn serve(
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let (remote, shutdown) = (remote.clone(), shutdown.clone());
+            Ok((stream, peer)) => {
+                let (service, shutdown) = (service.clone(), shutdown.clone());
+                let connection = Connection::new(Some(peer.ip()));
                 connections.spawn(async move {
-                    serve_connection(stream, remote, shutdown).await;
+                    serve_connection(stream, connection, service, shutdown).await;
                     drop(slot);
                 });
             }
@@ -119,18 +115,24 @@ fn is_transient(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-async fn serve_connection(stream: TcpStream, remote: Remote, shutdown: CancellationToken) {
+async fn serve_connection(
+    stream: TcpStream,
+    connection: Connection,
+    service: impl Service,
+    shutdown: CancellationToken,
+) {
     // Small frames and heads must not wait for a full segment; a socket that refuses still works.
     let _ = stream.set_nodelay(true);
+    let stream = connection.stream(stream);
     let service = service_fn(move |request: Request<Incoming>| {
-        let remote = remote.clone();
+        let (service, connection) = (service.clone(), connection.clone());
         async move {
-            let response = if request.headers().contains_key(EXPECT) {
-                remote.call(request).await
+            let request = if request.headers().contains_key(EXPECT) {
+                request.map(|body| body.map_err(Into::into).boxed_unsync())
             } else {
-                remote.call(request.map(Lingering::new)).await
+                request.map(|body| Lingering::new(body).map_err(Into::into).boxed_unsync())
             };
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(service.call(&connection, request).await)
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -154,12 +156,4 @@ fn trace_end(ended: Result<(), hyper::Error>) {
     if let Err(error) = ended {
         tracing::debug!(error = %error, "connection ended");
     }
-}
-
-/// Marks an answer that comes from the binding, so that clients do not take it for the gate's.
-pub(crate) fn mark_forwarded(response: &mut Response<Body>) {
-    response.headers_mut().insert(
-        bowline_wire::header::MF_FORWARDED_RESPONSE,
-        HeaderValue::from_static("true"),
-    );
 }
