@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use bowline_e2e::{peers, program};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -45,21 +45,6 @@ fn copy_scripts(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// An example of the crate, freshly built.
-fn example(name: &str) -> Result<PathBuf> {
-    let path = program::bowline()?
-        .parent()
-        .context("a program lies in a profile")?
-        .join("examples")
-        .join(name);
-    ensure!(
-        path.exists(),
-        "{} is not built: cargo build --examples -p capnweb",
-        path.display()
-    );
-    Ok(path)
-}
-
 struct Server {
     _child: Child,
     address: String,
@@ -86,7 +71,7 @@ impl Server {
     }
 
     async fn rust() -> Result<Self> {
-        Self::start(program::cleared(&example("testserver")?)).await
+        Self::start(program::cleared(&program::example("capnweb", "testserver")?)).await
     }
 
     async fn javascript() -> Result<Self> {
@@ -139,7 +124,7 @@ async fn the_old_javascript_client_works() -> Result<()> {
 }
 
 async fn scenarios(server: &Server) -> Result<BTreeMap<String, Value>> {
-    let mut client = program::cleared(&example("testclient")?);
+    let mut client = program::cleared(&program::example("capnweb", "testclient")?);
     client.args(server.arguments());
     let lines = lines(client).await?;
     let mut results = BTreeMap::new();
@@ -182,7 +167,7 @@ async fn the_rust_client_sees_the_same_everywhere() -> Result<()> {
         "batch-empty",
         "batch-garbage",
     ];
-    let mut client = program::cleared(&example("testclient")?);
+    let mut client = program::cleared(&program::example("capnweb", "testclient")?);
     let names: Vec<&str> = theirs
         .keys()
         .map(String::as_str)

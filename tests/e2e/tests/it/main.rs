@@ -7,5 +7,6 @@ mod demo;
 mod elimination;
 mod failures;
 mod miniflare;
+mod rust_client;
 mod secrets;
 mod wire;
