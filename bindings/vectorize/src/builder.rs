@@ -17,8 +17,9 @@ const CHUNK: usize = 1024;
 /// Looks after the graph each time `wake` says that something changed, until its other end is dropped.
 pub(crate) fn run(shared: &Shared, ann: Ann, wake: &Receiver<()>) {
     while wake.recv().is_ok() {
+        let changes = shared.changes.load(Ordering::Acquire);
         while !shared.closing.load(Ordering::Relaxed) && step(shared, ann) {}
-        shared.indexing.store(false, Ordering::Release);
+        shared.looked.store(changes, Ordering::Release);
     }
 }
 

@@ -87,6 +87,14 @@ impl Embedded {
             .unwrap_or(Err(VectorizeError::Internal))
     }
 
+    /// Whether the graph's thread has nothing left to do.
+    #[cfg(test)]
+    pub(crate) fn indexed(&self) -> bool {
+        use std::sync::atomic::Ordering::Acquire;
+        let shared = &self.0.index.shared;
+        shared.looked.load(Acquire) == shared.changes.load(Acquire)
+    }
+
     async fn change(&self, change: Change) -> Result<Mutation, VectorizeError> {
         let kilobytes = u32::try_from(size(&change) / 1024 + 1).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.0.queue).acquire_many_owned(kilobytes.min(QUEUE as u32));

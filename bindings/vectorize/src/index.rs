@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
@@ -47,8 +47,10 @@ pub(crate) struct Shared {
     pub(crate) closing: AtomicBool,
     /// Wakes whoever waits between two tries.
     closed: Condvar,
-    /// Whether the graph's thread has something to look at.
-    pub(crate) indexing: AtomicBool,
+    /// Counts what was processed, for the graph's thread.
+    pub(crate) changes: AtomicU64,
+    /// The count up to which that thread has looked.
+    pub(crate) looked: AtomicU64,
 }
 
 /// Whoever holds it may write to the database.
@@ -142,7 +144,8 @@ impl Index {
             processed: watch::Sender::new(number),
             closing: AtomicBool::new(false),
             closed: Condvar::new(),
-            indexing: AtomicBool::new(config.ann.is_some()),
+            changes: AtomicU64::new(1),
+            looked: AtomicU64::new(0),
         });
         let (queue, queued) = channel();
         // One token is enough: it means "look again".
@@ -346,7 +349,6 @@ fn process(shared: &Shared, queued: &Receiver<Queued>, wake: &SyncSender<()>) {
             let writer = shared.writer();
             drop(shared.closed.wait_timeout(writer, RETRY));
         }
-        shared.indexing.store(true, Ordering::Release);
         // Full means that it will look anyway.
         let _ = wake.try_send(());
     }
@@ -384,6 +386,7 @@ fn process_batch(shared: &Shared, batch: &[Queued]) -> Result<(), BoxError> {
         state.apply(&steps, mutation);
     }
     shared.writer().pending.done(batch.len());
+    shared.changes.fetch_add(1, Ordering::Release);
     shared.processed.send_replace(last.number);
     Ok(())
 }
