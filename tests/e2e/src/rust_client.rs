@@ -21,7 +21,11 @@ impl TestWorker for RustClient {
             Ok(result) => json!({"call": call, "ok": true, "result": result}),
             Err((prefix, error)) => {
                 let message = match &*error.kind {
-                    ErrorKind::Binding { code: Some(code), message, .. } => format!("{prefix} (code = {code}): {message}"),
+                    ErrorKind::Binding {
+                        code: Some(code),
+                        message,
+                        ..
+                    } => format!("{prefix} (code = {code}): {message}"),
                     other => format!("{prefix}: {other}"),
                 };
                 json!({"call": call, "ok": false, "error": {"name": "Error", "message": message}})
@@ -42,7 +46,11 @@ impl RustClient {
                 .into_iter()
                 .map(|one| {
                     let mut found = json!({"id": one.id, "score": one.score});
-                    for (key, value) in [("values", json!(one.values)), ("metadata", json!(one.metadata)), ("namespace", json!(one.namespace))] {
+                    for (key, value) in [
+                        ("values", json!(one.values)),
+                        ("metadata", json!(one.metadata)),
+                        ("namespace", json!(one.namespace)),
+                    ] {
                         if !value.is_null() {
                             found[key] = value;
                         }
@@ -52,28 +60,57 @@ impl RustClient {
                 .collect();
             json!({"count": matches.count, "matches": list})
         };
-        let mutation = |mutation: bowline_client::vectorize::Mutation| json!({"mutationId": mutation.mutation_id});
+        let mutation =
+            |mutation: bowline_client::vectorize::Mutation| json!({"mutationId": mutation.mutation_id});
         Ok(match call {
-            "describe" => index.describe().await.map_err(|error| ("INDEX_GET_ERROR", error)).map(|info| {
-                json!({
-                    "dimensions": info.dimensions, "vectorCount": info.vector_count,
-                    "processedUpToDatetime": info.processed_up_to_datetime,
-                    "processedUpToMutation": info.processed_up_to_mutation,
-                })
-            }),
-            "insert" => index.insert(&vectors()?).await.map_err(|error| ("VECTOR_INSERT_ERROR", error)).map(mutation),
-            "upsert" => index.upsert(&vectors()?).await.map_err(|error| ("VECTOR_UPSERT_ERROR", error)).map(mutation),
-            "deleteByIds" => index.delete_by_ids(&ids()?).await.map_err(|error| ("VECTOR_DELETE_ERROR", error)).map(mutation),
-            "getByIds" => index.get_by_ids(&ids()?).await.map_err(|error| ("VECTOR_GET_ERROR", error)).map(|vectors| json!(vectors)),
+            "describe" => index
+                .describe()
+                .await
+                .map_err(|error| ("INDEX_GET_ERROR", error))
+                .map(|info| {
+                    json!({
+                        "dimensions": info.dimensions, "vectorCount": info.vector_count,
+                        "processedUpToDatetime": info.processed_up_to_datetime,
+                        "processedUpToMutation": info.processed_up_to_mutation,
+                    })
+                }),
+            "insert" => index
+                .insert(&vectors()?)
+                .await
+                .map_err(|error| ("VECTOR_INSERT_ERROR", error))
+                .map(mutation),
+            "upsert" => index
+                .upsert(&vectors()?)
+                .await
+                .map_err(|error| ("VECTOR_UPSERT_ERROR", error))
+                .map(mutation),
+            "deleteByIds" => index
+                .delete_by_ids(&ids()?)
+                .await
+                .map_err(|error| ("VECTOR_DELETE_ERROR", error))
+                .map(mutation),
+            "getByIds" => index
+                .get_by_ids(&ids()?)
+                .await
+                .map_err(|error| ("VECTOR_GET_ERROR", error))
+                .map(|vectors| json!(vectors)),
             "query" => {
                 let values: Vec<f32> = serde_json::from_value(args["vector"].clone())?;
                 let options = options(&args["options"])?;
-                index.query(&values, &options).await.map_err(|error| ("VECTOR_QUERY_ERROR", error)).map(found)
+                index
+                    .query(&values, &options)
+                    .await
+                    .map_err(|error| ("VECTOR_QUERY_ERROR", error))
+                    .map(found)
             }
             "queryById" => {
                 let id = args["id"].as_str().unwrap_or_default();
                 let options = options(&args["options"])?;
-                index.query_by_id(id, &options).await.map_err(|error| ("VECTOR_QUERY_ERROR", error)).map(found)
+                index
+                    .query_by_id(id, &options)
+                    .await
+                    .map_err(|error| ("VECTOR_QUERY_ERROR", error))
+                    .map(found)
             }
             other => bail!("{other} is no call of Vectorize"),
         })

@@ -9,4 +9,5 @@ mod failures;
 mod miniflare;
 mod rust_client;
 mod secrets;
+mod vectorize;
 mod wire;

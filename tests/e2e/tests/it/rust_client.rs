@@ -81,7 +81,10 @@ async fn d1(client: &Client) -> Result<()> {
     let meta = db.execute(insert(Some("Zoë"), Some(vec![0, 255, 7]))).await?;
     assert_eq!((meta.changes, meta.last_row_id, meta.changed_db), (1, 1, true));
     let answers = db
-        .batch(&[insert(None, None), "SELECT id, name, data FROM t ORDER BY id".into()])
+        .batch(&[
+            insert(None, None),
+            "SELECT id, name, data FROM t ORDER BY id".into(),
+        ])
         .await?;
     assert_eq!(answers[1].columns, ["id", "name", "data"]);
     let rows: Vec<Row> = db.query_as("SELECT * FROM t ORDER BY id").await?;
@@ -98,8 +101,14 @@ async fn d1(client: &Client) -> Result<()> {
         },
     ];
     assert_eq!(rows, expected);
-    let numbers = Statement::new("SELECT ?1, ?2, ?3").bind(1.5).bind(true).bind(Param::Null);
-    assert_eq!(db.query(numbers).await?.rows, [[json!(1.5), json!(1), json!(null)]]);
+    let numbers = Statement::new("SELECT ?1, ?2, ?3")
+        .bind(1.5)
+        .bind(true)
+        .bind(Param::Null);
+    assert_eq!(
+        db.query(numbers).await?.rows,
+        [[json!(1.5), json!(1), json!(null)]]
+    );
 
     let session = db.session("first-primary");
     session.execute(insert(Some("c"), None)).await?;
@@ -118,8 +127,15 @@ async fn d1(client: &Client) -> Result<()> {
     assert!(!error.may_retry());
     let failing = [insert(Some("gone"), None), "INSERT INTO t (id) VALUES (1)".into()];
     let error = db.batch(&failing).await.unwrap_err();
-    assert!(error.to_string().contains("UNIQUE constraint failed: t.id"), "{error}");
-    assert_eq!(db.query("SELECT count(*) FROM t").await?.rows, [[json!(4)]], "none of it");
+    assert!(
+        error.to_string().contains("UNIQUE constraint failed: t.id"),
+        "{error}"
+    );
+    assert_eq!(
+        db.query("SELECT count(*) FROM t").await?.rows,
+        [[json!(4)]],
+        "none of it"
+    );
     Ok(())
 }
 
@@ -138,12 +154,20 @@ async fn rpc_and_streams() -> Result<()> {
     for client in [line.straight(), line.proxied()] {
         let mail = client.binding("MAIL").rpc().await?;
         let message = |to: &str| {
-            let pairs = [("from", "from@example.com"), ("to", to), ("subject", "s"), ("text", "t")];
+            let pairs = [
+                ("from", "from@example.com"),
+                ("to", to),
+                ("subject", "s"),
+                ("text", "t"),
+            ];
             let member = |(name, text): (&str, &str)| (name.to_owned(), text.into());
             bowline_client::capnweb::Value::Object(pairs.into_iter().map(member).collect())
         };
         mail.call("send", [message("to@example.com")]).await?;
-        let error = mail.call("send", [message("stranger@example.com")]).await.unwrap_err();
+        let error = mail
+            .call("send", [message("stranger@example.com")])
+            .await
+            .unwrap_err();
         assert!(matches!(*error.kind, ErrorKind::Rejected(_)), "{error:?}");
         assert!(error.to_string().contains("stranger@example.com"), "{error}");
 
@@ -159,7 +183,11 @@ async fn rpc_and_streams() -> Result<()> {
         assert_eq!(response.headers()["x-word"], "yes");
         let back = bowline_client::collect(response.into_body(), 8 << 20).await?;
         assert_eq!(back.len(), 64 * 64 * 1024);
-        assert!(back.chunks(64 * 1024).zip(0..).all(|(piece, number)| piece.iter().all(|byte| *byte == number)));
+        assert!(
+            back.chunks(64 * 1024)
+                .zip(0..)
+                .all(|(piece, number)| piece.iter().all(|byte| *byte == number))
+        );
     }
     Ok(())
 }
@@ -175,26 +203,46 @@ async fn errors_name_binding_hop_status_and_cause() -> Result<()> {
 
     let nobody = Client::builder(line.remote.url()).build()?;
     let error = describe(nobody.clone()).await;
-    let ErrorKind::Line(failure) = kind(&error) else { bail!("{error:?}") };
-    assert_eq!((failure.hop, failure.status.as_u16()), (Hop::Gate(Refusal::Denied), 403));
+    let ErrorKind::Line(failure) = kind(&error) else {
+        bail!("{error:?}")
+    };
+    assert_eq!(
+        (failure.hop, failure.status.as_u16()),
+        (Hop::Gate(Refusal::Denied), 403)
+    );
     assert!(
-        error.to_string().contains("binding \"VEC\", describe: ") && error.to_string().contains("no service token was sent"),
+        error.to_string().contains("binding \"VEC\", describe: ")
+            && error.to_string().contains("no service token was sent"),
         "{error}"
     );
     assert!(!error.may_retry());
     let error = nobody.binding("MAIL").rpc().await.unwrap_err();
-    assert!(matches!(kind(&error), ErrorKind::Line(failure) if failure.hop == Hop::Gate(Refusal::Denied)), "{error:?}");
+    assert!(
+        matches!(kind(&error), ErrorKind::Line(failure) if failure.hop == Hop::Gate(Refusal::Denied)),
+        "{error:?}"
+    );
 
     let error = line.straight().vectorize("NONE").describe().await.unwrap_err();
     assert!(matches!(kind(&error), ErrorKind::OnTheWay { .. }), "{error:?}");
-    assert!(error.to_string().contains("Binding \"NONE\" not found"), "{error}");
+    assert!(
+        error.to_string().contains("Binding \"NONE\" not found"),
+        "{error}"
+    );
     let error = line.proxied().vectorize("NONE").describe().await.unwrap_err();
-    assert!(error.to_string().contains("Binding \"NONE\" not found"), "{error}");
+    assert!(
+        error.to_string().contains("Binding \"NONE\" not found"),
+        "{error}"
+    );
 
     let error = describe(Client::builder("http://127.0.0.1:1/").build()?).await;
-    let ErrorKind::Line(failure) = kind(&error) else { bail!("{error:?}") };
+    let ErrorKind::Line(failure) = kind(&error) else {
+        bail!("{error:?}")
+    };
     assert_eq!(failure.hop, Hop::Connect);
-    assert!(failure.text.contains("127.0.0.1:1") && error.may_retry(), "{error}");
+    assert!(
+        failure.text.contains("127.0.0.1:1") && error.may_retry(),
+        "{error}"
+    );
 
     // A listener that never answers.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -203,11 +251,19 @@ async fn errors_name_binding_hop_status_and_cause() -> Result<()> {
         upgrade: Duration::from_millis(50),
         ..Deadlines::default()
     };
-    let waiting = Client::builder(format!("http://{}/", silent.local_addr()?)).deadlines(deadlines).build()?;
+    let waiting = Client::builder(format!("http://{}/", silent.local_addr()?))
+        .deadlines(deadlines)
+        .build()?;
     let error = describe(waiting.clone()).await;
-    assert!(matches!(kind(&error), ErrorKind::Line(failure) if failure.hop == Hop::Answer), "{error:?}");
+    assert!(
+        matches!(kind(&error), ErrorKind::Line(failure) if failure.hop == Hop::Answer),
+        "{error:?}"
+    );
     let error = waiting.binding("MAIL").rpc().await.unwrap_err();
-    assert!(matches!(kind(&error), ErrorKind::Line(failure) if failure.hop == Hop::Upgrade), "{error:?}");
+    assert!(
+        matches!(kind(&error), ErrorKind::Line(failure) if failure.hop == Hop::Upgrade),
+        "{error:?}"
+    );
 
     // The secret and the connection string are nobody's to read.
     let secret = line.token.secret.clone().unwrap();
@@ -223,7 +279,10 @@ async fn fetch_is_cut_where_a_bound_is() -> Result<()> {
     let line = Line::new(&[]).await?;
     let client = Client::builder(line.proxy.url()).largest_answer(64).build()?;
     let error = client.vectorize("VEC").describe().await.unwrap_err();
-    assert!(matches!(kind(&error), ErrorKind::Body(_)) && !error.may_retry(), "{error:?}");
+    assert!(
+        matches!(kind(&error), ErrorKind::Body(_)) && !error.may_retry(),
+        "{error:?}"
+    );
     let request = Request::get("relative").body(bowline_client::empty() as Body);
     assert!(request.is_ok(), "a relative URL is for the binding to judge");
     Ok(())
@@ -234,7 +293,11 @@ async fn fetch_is_cut_where_a_bound_is() -> Result<()> {
 async fn examples_run() -> Result<()> {
     let line = Line::new(&[]).await?;
     for (example, binding, expected) in [
-        ("vectorize", "VEC", "blue 0.994 \"jazz\"\nred 0.936 \"jazz\"\n3 vectors\n"),
+        (
+            "vectorize",
+            "VEC",
+            "blue 0.994 \"jazz\"\nred 0.936 \"jazz\"\n3 vectors\n",
+        ),
         ("d1", "DB", "bowline 0.65\nbookmark "),
     ] {
         let mut command = program::cleared(&program::example("bowline-client", example)?);
