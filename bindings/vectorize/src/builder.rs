@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError};
 
-use crate::config::Ann;
+use crate::config::{Ann, Metric};
 use crate::graph::Graph;
 use crate::index::Shared;
 use crate::lane::square;
@@ -18,7 +18,11 @@ const CHUNK: usize = 1024;
 pub(crate) fn run(shared: &Shared, ann: Ann, wake: &Receiver<()>) {
     while wake.recv().is_ok() {
         let changes = shared.changes.load(Ordering::Acquire);
-        while !shared.closing.load(Ordering::Relaxed) && step(shared, ann) {}
+        loop {
+            if shared.closing.load(Ordering::Relaxed) || !step(shared, ann) {
+                break;
+            }
+        }
         shared.looked.store(changes, Ordering::Release);
     }
 }
@@ -65,9 +69,15 @@ fn build(shared: &Shared) -> bool {
     let (graph, slots) = {
         let state = shared.read();
         let slots: Vec<(usize, u64)> = state.rows.live().map(|(slot, row)| (slot, row.stamp)).collect();
-        let squares = slots.iter().map(|(slot, _)| square(state.rows.lanes(*slot)));
-        let longest = squares.fold(0.0, f64::max).sqrt() as f32;
-        (Graph::new(shared.config.metric, longest, slots.len()), slots)
+        let metric = shared.config.metric;
+        let longest = match metric {
+            Metric::Cosine | Metric::Euclidean => 0.0,
+            Metric::DotProduct => {
+                let squares = slots.iter().map(|(slot, _)| square(state.rows.lanes(*slot)));
+                squares.fold(0.0, f64::max).sqrt() as f32
+            }
+        };
+        (Graph::new(metric, longest, slots.len()), slots)
     };
     let mut added = HashMap::with_capacity(slots.len());
     for chunk in slots.chunks(CHUNK) {

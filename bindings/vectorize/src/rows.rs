@@ -162,16 +162,14 @@ impl Rows {
         for column in &mut self.columns {
             column.values.resize(slots, None);
         }
-        while self.blocks.len() * BLOCK < slots {
-            let lanes = BLOCK * self.lanes_per_row;
-            self.blocks.push(Vec::with_capacity(lanes));
-        }
         let lanes = self.lanes_per_row;
-        for (number, block) in self.blocks.iter_mut().enumerate() {
-            let rows = slots.saturating_sub(number * BLOCK).min(BLOCK);
-            if block.len() < rows * lanes {
-                block.resize(rows * lanes, Lane::ZERO);
-            }
+        let last = self.blocks.len().saturating_sub(1);
+        while self.blocks.len() * BLOCK < slots {
+            self.blocks.push(Vec::with_capacity(BLOCK * lanes));
+        }
+        for (number, block) in self.blocks.iter_mut().enumerate().skip(last) {
+            let rows = (slots - number * BLOCK).min(BLOCK);
+            block.resize(rows * lanes, Lane::ZERO);
         }
     }
 

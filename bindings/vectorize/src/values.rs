@@ -44,6 +44,9 @@ impl ValuesFile {
             next = slot + 1;
             run.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         }
+        if run.is_empty() {
+            return Ok(());
+        }
         self.write_at(start, &run)?;
         self.file.sync_data()
     }

@@ -154,7 +154,7 @@ impl D1 {
 
     /// Runs a statement and returns its rows.
     pub async fn query(&self, statement: impl Into<Statement>) -> Result<Rows, Error> {
-        let mut answers = self.run("query", &statement.into()).await?;
+        let mut answers = self.run("query", &[statement.into()]).await?;
         self.one("query", &mut answers)
     }
 
@@ -163,7 +163,7 @@ impl D1 {
         &self,
         statement: impl Into<Statement>,
     ) -> Result<Vec<T>, Error> {
-        let mut answers = self.run("query_as", &statement.into()).await?;
+        let mut answers = self.run("query_as", &[statement.into()]).await?;
         let rows = self.one("query_as", &mut answers)?;
         rows.typed().map_err(|error| {
             self.binding
@@ -173,7 +173,7 @@ impl D1 {
 
     /// Runs a statement for what it does.
     pub async fn execute(&self, statement: impl Into<Statement>) -> Result<Meta, Error> {
-        let mut answers = self.run("execute", &statement.into()).await?;
+        let mut answers = self.run("execute", &[statement.into()]).await?;
         Ok(self.one("execute", &mut answers)?.meta)
     }
 
@@ -183,25 +183,26 @@ impl D1 {
             let text = "a batch needs at least one statement";
             return Err(self.binding.fails("batch", ErrorKind::Invalid(text.to_owned())));
         }
-        let answers = self.run("batch", &statements).await?;
+        let answers = self.run("batch", statements).await?;
         answers
             .into_iter()
             .map(|answer| self.rows("batch", answer))
             .collect()
     }
 
-    async fn run(&self, operation: &'static str, body: &impl Serialize) -> Result<Vec<Answer>, Error> {
+    async fn run(&self, operation: &'static str, statements: &[Statement]) -> Result<Vec<Answer>, Error> {
+        let invalid = |text: String| self.binding.fails(operation, ErrorKind::Invalid(text));
+        let mut params = statements.iter().flat_map(|statement| &statement.params);
+        if params.any(|param| matches!(param, Param::Real(number) if !number.is_finite())) {
+            // JSON would turn it into NULL.
+            return Err(invalid("a bound number is not finite".to_owned()));
+        }
         let url = "http://d1/query?resultsFormat=ROWS_AND_COLUMNS";
-        let body = serde_json::to_vec(body).map_err(|error| {
-            self.binding
-                .fails(operation, ErrorKind::Invalid(error.to_string()))
-        })?;
+        let body = serde_json::to_vec(statements).map_err(|error| invalid(error.to_string()))?;
         let mut headers = Vec::new();
         if let Some(bookmark) = self.bookmark() {
-            let value = HeaderValue::from_str(&bookmark).map_err(|_| {
-                let text = "a bookmark has characters that no header can carry";
-                self.binding.fails(operation, ErrorKind::Invalid(text.to_owned()))
-            })?;
+            let value = HeaderValue::from_str(&bookmark)
+                .map_err(|_| invalid("a bookmark has characters that no header can carry".to_owned()))?;
             headers.push((SESSION, value));
         }
         let content = Some(("application/json", body.into()));

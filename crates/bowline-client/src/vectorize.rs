@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -145,12 +146,30 @@ impl Vectorize {
 
     /// The closest vectors to `values`.
     pub async fn query(&self, values: &[f32], options: &QueryOptions) -> Result<Matches, Error> {
-        self.search("query", "vector", &values, options).await
+        let vector = Some(values);
+        self.search(
+            "query",
+            Query {
+                options,
+                vector,
+                vector_id: None,
+            },
+        )
+        .await
     }
 
     /// The closest vectors to a stored one, itself among them.
     pub async fn query_by_id(&self, id: &str, options: &QueryOptions) -> Result<Matches, Error> {
-        self.search("query_by_id", "vectorId", &id, options).await
+        let vector_id = Some(id);
+        self.search(
+            "query_by_id",
+            Query {
+                options,
+                vector: None,
+                vector_id,
+            },
+        )
+        .await
     }
 
     /// Writes vectors whose ids do not exist yet; those that do are left as they are. At most 1000.
@@ -204,16 +223,8 @@ impl Vectorize {
         }
     }
 
-    async fn search(
-        &self,
-        operation: &'static str,
-        key: &str,
-        origin: &impl Serialize,
-        options: &QueryOptions,
-    ) -> Result<Matches, Error> {
-        let mut body = self.json(operation, options)?;
-        body[key] = self.json(operation, origin)?;
-        let body = body.to_string().into();
+    async fn search(&self, operation: &'static str, query: Query<'_>) -> Result<Matches, Error> {
+        let body = self.json(operation, &query)?;
         self.call(operation, "/query", Some((JSON, body)), &[]).await
     }
 
@@ -245,14 +256,14 @@ impl Vectorize {
         self.call(operation, path, content, &headers).await
     }
 
-    fn ids<S: AsRef<str>>(&self, operation: &'static str, ids: &[S]) -> Result<bytes::Bytes, Error> {
-        let ids: Vec<&str> = ids.iter().map(AsRef::as_ref).collect();
-        let body = serde_json::json!({ "ids": self.json(operation, &ids)? });
-        Ok(body.to_string().into())
+    fn ids<S: AsRef<str>>(&self, operation: &'static str, ids: &[S]) -> Result<Bytes, Error> {
+        let ids = ids.iter().map(AsRef::as_ref).collect();
+        self.json(operation, &Ids { ids })
     }
 
-    fn json(&self, operation: &'static str, value: &impl Serialize) -> Result<Value, Error> {
-        serde_json::to_value(value)
+    fn json(&self, operation: &'static str, value: &impl Serialize) -> Result<Bytes, Error> {
+        let body = serde_json::to_vec(value);
+        body.map(Bytes::from)
             .map_err(|error| self.0.fails(operation, ErrorKind::Invalid(error.to_string())))
     }
 
@@ -261,7 +272,7 @@ impl Vectorize {
         &self,
         operation: &'static str,
         path: &str,
-        content: Option<(&'static str, bytes::Bytes)>,
+        content: Option<(&'static str, Bytes)>,
         headers: &[(&'static str, HeaderValue)],
     ) -> Result<T, Error> {
         let url = format!("{HOST}{path}");
@@ -285,6 +296,23 @@ impl Vectorize {
 }
 
 const JSON: &str = "application/json";
+
+/// The body of a query.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Query<'a> {
+    #[serde(flatten)]
+    options: &'a QueryOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vector: Option<&'a [f32]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vector_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Ids<'a> {
+    ids: Vec<&'a str>,
+}
 
 /// Whether a change is among those processed up to `done`. Version 7 UUIDs sort by the time they were made.
 fn reached(done: &str, mutation: &str) -> bool {

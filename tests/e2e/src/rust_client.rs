@@ -47,7 +47,7 @@ impl RustClient {
                 .map(|one| {
                     let mut found = json!({"id": one.id, "score": one.score});
                     for (key, value) in [
-                        ("values", json!(one.values)),
+                        ("values", json!(one.values.as_deref().map(numbers))),
                         ("metadata", json!(one.metadata)),
                         ("namespace", json!(one.namespace)),
                     ] {
@@ -93,7 +93,7 @@ impl RustClient {
                 .get_by_ids(&ids()?)
                 .await
                 .map_err(|error| ("VECTOR_GET_ERROR", error))
-                .map(|vectors| json!(vectors)),
+                .map(|vectors| vectors.iter().map(read).collect()),
             "query" => {
                 let values: Vec<f32> = serde_json::from_value(args["vector"].clone())?;
                 let options = options(&args["options"])?;
@@ -129,4 +129,22 @@ fn options(value: &Value) -> Result<QueryOptions> {
         },
         filter: value["filter"].as_object().cloned(),
     })
+}
+
+/// A vector as JavaScript would show it: absent members are left out, and whole numbers have no fraction.
+fn read(vector: &Vector) -> Value {
+    let mut shown = json!(vector);
+    shown["values"] = json!(numbers(&vector.values));
+    shown
+}
+
+fn numbers(values: &[f32]) -> Vec<Value> {
+    let number = |value: &f32| {
+        if value.fract() == 0.0 {
+            json!(*value as i64)
+        } else {
+            json!(value)
+        }
+    };
+    values.iter().map(number).collect()
 }
