@@ -15,7 +15,11 @@ const AREAS: &[(&str, &str)] = &[
         "test(miniflare) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network)",
     ),
     ("d1", "test(miniflare) | package(bowline-d1)"),
-    ("vectorize", "test(miniflare) | package(bowline-vectorize)"),
+    (
+        "vectorize",
+        "test(miniflare) | test(vectorize) | package(bowline-vectorize)",
+    ),
+    ("client", "test(rust_client) | package(bowline-client)"),
     ("send-email", "test(miniflare) | package(bowline-send-email)"),
     ("vpc-network", "test(miniflare) | package(bowline-vpc-network)"),
     (

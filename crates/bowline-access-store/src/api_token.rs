@@ -64,7 +64,9 @@ impl AccessStore {
             vec![which.into()],
         );
         match self.change(vec![delete]).await?.len() {
-            0 => Err(StoreError::NotFound(format!("no API token has the id or name `{which}`"))),
+            0 => Err(StoreError::NotFound(format!(
+                "no API token has the id or name `{which}`"
+            ))),
             count => Ok(count),
         }
     }

@@ -15,8 +15,7 @@ pub(crate) const LIST_APPLICATIONS: &str =
     "SELECT id, aud, document, created_at, updated_at FROM application ORDER BY created_at, id";
 pub(crate) const LIST_POLICIES: &str =
     "SELECT id, application_id, document, created_at, updated_at FROM policy ORDER BY created_at, id";
-pub(crate) const LIST_LINKS: &str =
-    "SELECT application_id, policy_id, precedence FROM application_policy ORDER BY application_id, precedence, policy_id";
+pub(crate) const LIST_LINKS: &str = "SELECT application_id, policy_id, precedence FROM application_policy ORDER BY application_id, precedence, policy_id";
 pub(crate) const LIST_GROUPS: &str =
     "SELECT id, document, created_at, updated_at FROM access_group ORDER BY created_at, id";
 
@@ -88,9 +87,7 @@ impl ApplicationRecord {
 impl AccessStore {
     /// All applications, oldest first.
     pub async fn applications(&self) -> Result<Vec<ApplicationRecord>, StoreError> {
-        let answers = self
-            .read(&[LIST_APPLICATIONS, LIST_POLICIES, LIST_LINKS])
-            .await?;
+        let answers = self.read(&[LIST_APPLICATIONS, LIST_POLICIES, LIST_LINKS]).await?;
         let [applications, policies, links] = answers;
         assemble(applications, policies, links)
     }
@@ -146,7 +143,8 @@ impl AccessStore {
             ],
         )];
         if let Some(listed) = listed {
-            self.link(&id, old.as_ref(), &listed, now, &mut statements).await?;
+            self.link(&id, old.as_ref(), &listed, now, &mut statements)
+                .await?;
         }
         self.change(statements).await?;
         self.application(&id).await
@@ -231,7 +229,11 @@ impl AccessStore {
     pub async fn policies(&self, application: Option<&str>) -> Result<Vec<PolicyRecord>, StoreError> {
         if let Some(application) = application {
             let application = self.application(application).await?;
-            return Ok(application.policies.into_iter().map(|(_, policy)| policy).collect());
+            return Ok(application
+                .policies
+                .into_iter()
+                .map(|(_, policy)| policy)
+                .collect());
         }
         let [rows] = self.read(&[LIST_POLICIES]).await?;
         rows.into_iter()
@@ -252,7 +254,9 @@ impl AccessStore {
             (Some(_), false) => Err(StoreError::Conflict(format!(
                 "more than one policy is called `{which}`; use its id"
             ))),
-            (None, _) => Err(StoreError::NotFound(format!("no policy has the id or name `{which}`"))),
+            (None, _) => Err(StoreError::NotFound(format!(
+                "no policy has the id or name `{which}`"
+            ))),
         }
     }
 
@@ -279,7 +283,10 @@ impl AccessStore {
         let mut statements = vec![upsert_policy(&id, owner, &document, now)];
         if let Some(application) = &application {
             let linked = application.policies.iter().find(|(_, policy)| policy.id == id);
-            let next = application.policies.last().map_or(1, |(precedence, _)| precedence + 1);
+            let next = application
+                .policies
+                .last()
+                .map_or(1, |(precedence, _)| precedence + 1);
             let precedence = whole(&object["precedence"])
                 .or(linked.map(|(precedence, _)| *precedence))
                 .unwrap_or(next);
@@ -363,7 +370,10 @@ impl AccessStore {
 
     /// Deletes a group. Policies that name it cannot be judged by it any more, so it admits nobody.
     pub async fn delete_group(&self, id: &str) -> Result<(), StoreError> {
-        let delete = Statement::new("DELETE FROM access_group WHERE id = $1 RETURNING id", vec![id.into()]);
+        let delete = Statement::new(
+            "DELETE FROM access_group WHERE id = $1 RETURNING id",
+            vec![id.into()],
+        );
         if self.change(vec![delete]).await?.is_empty() {
             return Err(StoreError::NotFound(format!("there is no group {id}")));
         }
@@ -408,8 +418,14 @@ impl AccessStore {
     }
 
     /// Several queries that see one state.
-    pub(crate) async fn read<const N: usize>(&self, queries: &[&'static str; N]) -> Result<[Vec<Row>; N], StoreError> {
-        let statements = queries.iter().map(|sql| Statement::new(sql, Vec::new())).collect();
+    pub(crate) async fn read<const N: usize>(
+        &self,
+        queries: &[&'static str; N],
+    ) -> Result<[Vec<Row>; N], StoreError> {
+        let statements = queries
+            .iter()
+            .map(|sql| Statement::new(sql, Vec::new()))
+            .collect();
         let answers = self.database.transact(crate::Purpose::Read, statements).await?;
         answers.try_into().map_err(|_| StoreError::TimedOut(0))
     }
@@ -442,7 +458,16 @@ fn members(object: &Value) -> Result<Map<String, Value>, ShapeError> {
         .as_object()
         .cloned()
         .ok_or_else(|| ShapeError::new("", "must be an object"))?;
-    for name in ["id", "uid", "aud", "created_at", "updated_at", "precedence", "reusable", "app_count"] {
+    for name in [
+        "id",
+        "uid",
+        "aud",
+        "created_at",
+        "updated_at",
+        "precedence",
+        "reusable",
+        "app_count",
+    ] {
         members.remove(name);
     }
     Ok(members)
@@ -464,7 +489,9 @@ fn with_name(mut document: Value, name: &str) -> Value {
 }
 
 fn whole(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_f64().map(|number| number as i64))
+    value
+        .as_i64()
+        .or_else(|| value.as_f64().map(|number| number as i64))
 }
 
 fn read_policy(mut row: Row) -> Result<PolicyRecord, ColumnError> {

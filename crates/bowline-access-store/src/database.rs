@@ -158,7 +158,11 @@ pub enum Purpose {
 pub trait Database: Send + Sync + std::fmt::Debug + 'static {
     /// Runs statements in one transaction and returns the rows of each. Dropping the future may leave the transaction to
     /// finish by itself or undo it; it is never half done.
-    async fn transact(&self, purpose: Purpose, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>, StoreError>;
+    async fn transact(
+        &self,
+        purpose: Purpose,
+        statements: Vec<Statement>,
+    ) -> Result<Vec<Vec<Row>>, StoreError>;
 
     /// Whether anything may have changed since the last call, by anybody. Cheap: it is asked for every request. `true`
     /// also when nobody can tell.

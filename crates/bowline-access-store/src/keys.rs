@@ -30,7 +30,11 @@ impl std::fmt::Debug for SigningKeyRecord {
 impl AccessStore {
     /// Adds a key, which signs from now on, and forgets all but it and the one before. Nothing happens unless the newest key
     /// is `after` (or there is none): gateways that start or rotate together agree on one. Whether it was added.
-    pub async fn add_signing_key(&self, key: &SigningKeyRecord, after: Option<&str>) -> Result<bool, StoreError> {
+    pub async fn add_signing_key(
+        &self,
+        key: &SigningKeyRecord,
+        after: Option<&str>,
+    ) -> Result<bool, StoreError> {
         let insert = Statement::new(
             "INSERT INTO signing_key (kid, public_jwk, certificate, created_at) SELECT $1, $2, $3, $4 \
              WHERE COALESCE((SELECT kid FROM signing_key ORDER BY created_at DESC, kid LIMIT 1), '') = $5",
@@ -47,7 +51,10 @@ impl AccessStore {
              WHERE EXISTS (SELECT 1 FROM signing_key WHERE kid = $1)",
             vec![key.kid.as_str().into(), key.pkcs8.clone().into()],
         );
-        let added = Statement::new("SELECT kid FROM signing_key WHERE kid = $1", vec![key.kid.as_str().into()]);
+        let added = Statement::new(
+            "SELECT kid FROM signing_key WHERE kid = $1",
+            vec![key.kid.as_str().into()],
+        );
         let rows = self
             .change(vec![
                 insert,

@@ -114,7 +114,9 @@ impl Organization {
 
 fn whole(value: &Value, least: i64, most: i64) -> Option<i64> {
     // SDKs in JavaScript write whole numbers as they like.
-    let number = value.as_i64().or_else(|| value.as_f64().map(|number| number as i64))?;
+    let number = value
+        .as_i64()
+        .or_else(|| value.as_f64().map(|number| number as i64))?;
     (least..=most).contains(&number).then_some(number)
 }
 
@@ -122,7 +124,8 @@ fn inactivity(value: &Value) -> Result<Option<Inactivity>, ShapeError> {
     if value.is_null() || value["enabled"] == json!(false) {
         return Ok(None);
     }
-    let at = |name: &str, problem: &str| ShapeError::new(format!("/service_token_inactivity/{name}"), problem);
+    let at =
+        |name: &str, problem: &str| ShapeError::new(format!("/service_token_inactivity/{name}"), problem);
     Ok(Some(Inactivity {
         threshold_days: whole(&value["inactivity_threshold_days"], 30, 365)
             .ok_or_else(|| at("inactivity_threshold_days", "must be 30 to 365"))?,

@@ -78,9 +78,12 @@ impl Connector {
                 }
             }
         });
-        timeout(ANSWER, client.batch_execute(&format!("SET search_path TO {SCHEMA}")))
-            .await
-            .map_err(|_| StoreError::TimedOut(ANSWER.as_secs()))??;
+        timeout(
+            ANSWER,
+            client.batch_execute(&format!("SET search_path TO {SCHEMA}")),
+        )
+        .await
+        .map_err(|_| StoreError::TimedOut(ANSWER.as_secs()))??;
         Ok(client)
     }
 }
@@ -91,7 +94,9 @@ impl Postgres {
             .expose()
             .parse()
             // The error may quote the string.
-            .map_err(|_| StoreError::ConnectionString("it is neither a postgres:// URL nor key=value pairs"))?;
+            .map_err(|_| {
+                StoreError::ConnectionString("it is neither a postgres:// URL nor key=value pairs")
+            })?;
         config.connect_timeout(ANSWER).application_name("bowline");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -124,7 +129,9 @@ impl Postgres {
 async fn migrate(client: &mut Client) -> Result<(), StoreError> {
     let transaction = client.transaction().await?;
     // One migration at a time, whoever starts together. The number is only ours to know.
-    transaction.execute("SELECT pg_advisory_xact_lock(7310310)", &[]).await?;
+    transaction
+        .execute("SELECT pg_advisory_xact_lock(7310310)", &[])
+        .await?;
     transaction
         .batch_execute(&format!(
             "CREATE SCHEMA IF NOT EXISTS {SCHEMA};
@@ -137,10 +144,7 @@ async fn migrate(client: &mut Client) -> Result<(), StoreError> {
         .get(0);
     let found = found.unwrap_or(0);
     if found > NEWEST {
-        return Err(StoreError::Newer {
-            found,
-            known: NEWEST,
-        });
+        return Err(StoreError::Newer { found, known: NEWEST });
     }
     if found < NEWEST {
         transaction.batch_execute(&upgrade(found, &POSTGRES)).await?;
@@ -189,7 +193,11 @@ async fn watch(connector: &Connector) -> Result<(), StoreError> {
 
 #[async_trait]
 impl Database for Postgres {
-    async fn transact(&self, purpose: Purpose, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>, StoreError> {
+    async fn transact(
+        &self,
+        purpose: Purpose,
+        statements: Vec<Statement>,
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
         let work = async {
             let mut slot = self.client.lock().await;
             // Taken out while in use: a future dropped in mid-transaction leaves no half-used connection behind.
@@ -245,7 +253,9 @@ async fn run(
         answers.push(rows.iter().map(read).collect::<Result<_, _>>()?);
     }
     if purpose == Purpose::Change {
-        transaction.execute("SELECT pg_notify($1, '')", &[&SCHEMA]).await?;
+        transaction
+            .execute("SELECT pg_notify($1, '')", &[&SCHEMA])
+            .await?;
     }
     transaction.commit().await?;
     Ok(answers)

@@ -17,7 +17,11 @@ impl AccessStore {
         let note = Statement::new(
             "INSERT INTO revocation (subject, revoked_at, forget_at) VALUES ($1, $2, $3) \
              ON CONFLICT (subject) DO UPDATE SET revoked_at = excluded.revoked_at, forget_at = excluded.forget_at",
-            vec![subject.into(), now.into(), now.saturating_add(LONGEST_SESSION).into()],
+            vec![
+                subject.into(),
+                now.into(),
+                now.saturating_add(LONGEST_SESSION).into(),
+            ],
         );
         self.change(vec![forget, note]).await?;
         Ok(())

@@ -4,13 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bowline_access::{
-    AmbiguousPath, Application, Destination, Groups, RequestPath, RuleSet, ServiceToken, UnixSeconds, most_specific,
+    AmbiguousPath, Application, Destination, Groups, RequestPath, RuleSet, ServiceToken, UnixSeconds,
+    most_specific,
 };
 
 use crate::api_token::{self, ApiToken};
-use crate::applications::{
-    LIST_APPLICATIONS, LIST_GROUPS, LIST_LINKS, LIST_POLICIES, assemble, read_group,
-};
+use crate::applications::{LIST_APPLICATIONS, LIST_GROUPS, LIST_LINKS, LIST_POLICIES, assemble, read_group};
 use crate::keys::{self, SigningKeyRecord};
 use crate::organization::{self, Organization};
 use crate::store::unreadable;
@@ -46,7 +45,9 @@ impl Snapshot {
 
     /// The application with this audience tag.
     pub fn application(&self, aud: &str) -> Option<&Arc<Application>> {
-        self.applications.iter().find(|application| *application.aud == *aud)
+        self.applications
+            .iter()
+            .find(|application| *application.aud == *aud)
     }
 
     /// The applications, oldest first.
@@ -60,13 +61,20 @@ impl Snapshot {
         host: &str,
         path: &RequestPath,
     ) -> Result<Option<(&Destination, &Arc<Application>)>, AmbiguousPath> {
-        let destinations = self.destinations.iter().map(|(destination, owner)| (destination, *owner));
+        let destinations = self
+            .destinations
+            .iter()
+            .map(|(destination, owner)| (destination, *owner));
         let found = most_specific(destinations, host, path)?;
         Ok(found.map(|(destination, owner)| (destination, &self.applications[owner])))
     }
 
     /// Whether any of some subjects was revoked after `issued_at`. They are only asked for when anything was revoked at all.
-    pub fn revoked_any<const N: usize>(&self, issued_at: UnixSeconds, subjects: impl FnOnce() -> [String; N]) -> bool {
+    pub fn revoked_any<const N: usize>(
+        &self,
+        issued_at: UnixSeconds,
+        subjects: impl FnOnce() -> [String; N],
+    ) -> bool {
         !self.revocations.is_empty() && subjects().iter().any(|subject| self.revoked(subject, issued_at))
     }
 

@@ -68,15 +68,13 @@ impl Sqlite {
         connection.pragma_update(None, "foreign_keys", true)?;
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         // The version has a table of its own: the first release sets `user_version` back to 1 whenever it opens the file.
-        transaction.execute_batch("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL) STRICT")?;
+        transaction
+            .execute_batch("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL) STRICT")?;
         let found: Option<i64> =
             transaction.query_row("SELECT max(version) FROM schema_version", [], |row| row.get(0))?;
         let found = found.unwrap_or(0);
         if found > NEWEST {
-            return Err(StoreError::Newer {
-                found,
-                known: NEWEST,
-            });
+            return Err(StoreError::Newer { found, known: NEWEST });
         }
         if found < NEWEST {
             transaction.execute_batch(&upgrade(found, &SQLITE))?;
@@ -99,7 +97,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[async_trait]
 impl Database for Sqlite {
-    async fn transact(&self, purpose: Purpose, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>, StoreError> {
+    async fn transact(
+        &self,
+        purpose: Purpose,
+        statements: Vec<Statement>,
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
         let connection = Arc::clone(&self.connection);
         let work = move || run(&mut lock(&connection), purpose, &statements);
         let done = tokio::task::spawn_blocking(work).await;
@@ -123,7 +125,9 @@ impl Database for Sqlite {
             .prepare_cached("PRAGMA data_version")
             .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)));
         // An unreadable database is found out by whoever reads it next.
-        version.map_or(true, |version| self.seen.swap(version, Ordering::AcqRel) != version) || changed
+        version.map_or(true, |version| {
+            self.seen.swap(version, Ordering::AcqRel) != version
+        }) || changed
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bowline_secret::Secret;
 
+use crate::StoreError;
 use crate::database::{ColumnError, Database, Purpose, Row, Statement};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
-use crate::StoreError;
 
 /// The state of Access. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -60,9 +60,7 @@ impl AccessStore {
 }
 
 /// A stored record that cannot be read.
-pub(crate) fn unreadable(
-    what: impl Into<String>,
-) -> impl FnOnce(ColumnError) -> StoreError {
+pub(crate) fn unreadable(what: impl Into<String>) -> impl FnOnce(ColumnError) -> StoreError {
     let what = what.into();
     |source| StoreError::Record {
         what,

@@ -1,8 +1,6 @@
 //! Service tokens.
 
-use bowline_access::{
-    Minted, PreviousSecret, SecretHash, ServiceToken, UnixSeconds, mint, parse_duration,
-};
+use bowline_access::{Minted, PreviousSecret, SecretHash, ServiceToken, UnixSeconds, mint, parse_duration};
 
 use crate::database::{ColumnError, Row, Statement, Value};
 use crate::store::{random, unreadable};
@@ -16,16 +14,21 @@ macro_rules! columns {
     };
 }
 
-pub(crate) const LIST: &str = concat!("SELECT ", columns!(), " FROM service_token ORDER BY created_at, client_id");
+pub(crate) const LIST: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM service_token ORDER BY created_at, client_id"
+);
 const INSERT: &str = concat!(
-    "INSERT INTO service_token (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+    "INSERT INTO service_token (",
+    columns!(),
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 );
 const REPLACE: &str = "UPDATE service_token SET name = $1, secret_hash = $2, previous_hash = $3, \
      previous_expires_at = $4, secret_version = $5, duration = $6, updated_at = $7, expires_at = $8, enabled = $9 \
      WHERE id = $10 AND secret_version = $11 AND updated_at = $12 RETURNING id";
 const DELETE: &str = "DELETE FROM service_token WHERE id = $1";
-const SEEN: &str =
-    "UPDATE service_token SET last_seen_at = $1 WHERE client_id = $2 AND (last_seen_at IS NULL OR last_seen_at < $3)";
+const SEEN: &str = "UPDATE service_token SET last_seen_at = $1 WHERE client_id = $2 AND (last_seen_at IS NULL OR last_seen_at < $3)";
 
 /// What an update of a token may change. Absent members stay as they are.
 #[derive(Debug, Clone, Default)]
@@ -42,9 +45,15 @@ pub struct TokenChange {
 
 impl AccessStore {
     /// Mints and stores a token. The secret is in the answer and nowhere else.
-    pub async fn create_token(&self, name: &str, duration: &str, now: UnixSeconds) -> Result<Minted, StoreError> {
+    pub async fn create_token(
+        &self,
+        name: &str,
+        duration: &str,
+        now: UnixSeconds,
+    ) -> Result<Minted, StoreError> {
         let minted = mint(name, &random()?, now, duration)?;
-        self.change(vec![Statement::new(INSERT, values(&minted.token))]).await?;
+        self.change(vec![Statement::new(INSERT, values(&minted.token))])
+            .await?;
         Ok(minted)
     }
 
@@ -107,7 +116,11 @@ impl AccessStore {
     }
 
     /// Extends a token by a year from now (documented).
-    pub async fn refresh_token(&self, token: &ServiceToken, now: UnixSeconds) -> Result<ServiceToken, StoreError> {
+    pub async fn refresh_token(
+        &self,
+        token: &ServiceToken,
+        now: UnixSeconds,
+    ) -> Result<ServiceToken, StoreError> {
         let mut new = token.clone();
         new.updated_at = now;
         new.expires_at = Some(now.saturating_add(365 * 24 * 3600));
@@ -128,7 +141,10 @@ impl AccessStore {
         let statements = seen
             .into_iter()
             .map(|(client_id, at)| {
-                Statement::new(SEEN, vec![at.into(), client_id.into(), at.saturating_sub(59).into()])
+                Statement::new(
+                    SEEN,
+                    vec![at.into(), client_id.into(), at.saturating_sub(59).into()],
+                )
             })
             .collect();
         self.database
@@ -167,7 +183,10 @@ impl AccessStore {
 
 fn previous(token: &ServiceToken) -> (Value, Value) {
     let hash = token.previous.map(|previous| previous.hash.as_bytes().to_vec());
-    (hash.into(), token.previous.map(|previous| previous.expires_at).into())
+    (
+        hash.into(),
+        token.previous.map(|previous| previous.expires_at).into(),
+    )
 }
 
 fn values(token: &ServiceToken) -> Vec<Value> {

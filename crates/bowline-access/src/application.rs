@@ -133,8 +133,8 @@ impl Application {
                 ));
             }
         };
-        let http_only =
-            member(members, "http_only_cookie_attribute").is_none() || flag(members, "http_only_cookie_attribute")?;
+        let http_only = member(members, "http_only_cookie_attribute").is_none()
+            || flag(members, "http_only_cookie_attribute")?;
         let application = Self {
             id: id.to_owned(),
             aud: aud.into(),

@@ -235,7 +235,10 @@ pub struct Terms<'a> {
 pub fn evaluate(application: &Application, caller: &Caller<'_>, terms: Terms<'_>) -> Decision {
     let mut unsupported = None;
     let mut login = false;
-    for actions in [[Action::Bypass, Action::NonIdentity], [Action::Deny, Action::Allow]] {
+    for actions in [
+        [Action::Bypass, Action::NonIdentity],
+        [Action::Deny, Action::Allow],
+    ] {
         for policy in application
             .policies
             .iter()

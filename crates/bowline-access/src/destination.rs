@@ -177,7 +177,9 @@ pub struct RequestPath {
 
 /// A path that different servers read differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the path has dot segments or encoded separators, so it is not clear which application it belongs to")]
+#[error(
+    "the path has dot segments or encoded separators, so it is not clear which application it belongs to"
+)]
 pub struct AmbiguousPath;
 
 impl RequestPath {

@@ -30,9 +30,7 @@ mod shape;
 
 pub use application::{Application, CookieShape, Cors, SameSite};
 pub use application_token::{AudienceShape, ClaimError, Issue, Session, Subject, claims};
-pub use decision::{
-    Admitted, Caller, Certificate, Decision, Denial, DenyReason, Permit, Terms, evaluate,
-};
+pub use decision::{Admitted, Caller, Certificate, Decision, Denial, DenyReason, Permit, Terms, evaluate};
 pub use destination::{AmbiguousPath, Destination, RequestPath, Specificity, most_specific};
 pub use duration::{DurationError, go_duration, parse_duration};
 pub use identity::Identity;
@@ -43,7 +41,7 @@ pub use presented::{
 };
 pub use refusal::{Page, Refusal, RequestShape, is_preflight, refusal, wants_json};
 pub use service_token::{
-    Authenticated, ENTROPY, Minted, PreviousSecret, SECRET_ENTROPY, SecretHash, ServiceToken, UnixSeconds, hex,
-    mint, uuid_v4,
+    Authenticated, ENTROPY, Minted, PreviousSecret, SECRET_ENTROPY, SecretHash, ServiceToken, UnixSeconds,
+    hex, mint, uuid_v4,
 };
 pub use shape::ShapeError;

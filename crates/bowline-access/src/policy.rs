@@ -100,11 +100,9 @@ impl Rule {
                 let net = text
                     .parse::<IpNet>()
                     .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-                Self::Ip(
-                    net.map_err(|_| {
-                        ShapeError::new("/ip/ip", format!("`{text}` is no address or CIDR range"))
-                    })?,
-                )
+                Self::Ip(net.map_err(|_| {
+                    ShapeError::new("/ip/ip", format!("`{text}` is no address or CIDR range"))
+                })?)
             }
             "email" => Self::Email(field("email")?.trim().to_lowercase()),
             "email_domain" => {

@@ -190,10 +190,7 @@ pub fn mint(
         enabled: true,
         last_seen_at: None,
     };
-    Ok(Minted {
-        token,
-        client_secret,
-    })
+    Ok(Minted { token, client_secret })
 }
 
 impl ServiceToken {
@@ -207,18 +204,17 @@ impl ServiceToken {
         let client_secret = secret_text(entropy);
         let token = Self {
             secret_hash: SecretHash::of(client_secret.expose().as_bytes()),
-            previous: grace_until.filter(|until| *until > now).map(|expires_at| PreviousSecret {
-                hash: self.secret_hash,
-                expires_at,
-            }),
+            previous: grace_until
+                .filter(|until| *until > now)
+                .map(|expires_at| PreviousSecret {
+                    hash: self.secret_hash,
+                    expires_at,
+                }),
             secret_version: self.secret_version.saturating_add(1),
             updated_at: now,
             ..self.clone()
         };
-        Minted {
-            token,
-            client_secret,
-        }
+        Minted { token, client_secret }
     }
 }
 
@@ -238,12 +234,14 @@ fn secret_text(random: &[u8]) -> Secret {
 
 /// Lower-case hex digits.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
-        }
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            for nibble in [byte >> 4, byte & 15] {
+                text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
+            }
+            text
+        })
 }
 
 /// The text of a version 4 UUID from 16 random bytes (RFC 9562 §5.4).

@@ -58,7 +58,9 @@ pub(crate) async fn listen(
         None => None,
     };
     let team_domain = match &args.team_domain {
-        Some(url) if url.starts_with("http://") || url.starts_with("https://") => url.trim_end_matches('/').to_owned(),
+        Some(url) if url.starts_with("http://") || url.starts_with("https://") => {
+            url.trim_end_matches('/').to_owned()
+        }
         Some(host) => format!("https://{host}"),
         None => local_team_domain(address),
     };
@@ -95,7 +97,10 @@ impl Listening {
     /// Says where it listens; `lines` are for people.
     pub(crate) fn announce(&self, json: bool, lines: &[String]) {
         let url = format!("http://{}/", self.address);
-        let admin = self.admin.as_ref().map(|(_, address)| format!("http://{address}/client/v4"));
+        let admin = self
+            .admin
+            .as_ref()
+            .map(|(_, address)| format!("http://{address}/client/v4"));
         if json {
             let mut document = json!({"ready": true, "url": url});
             if let Some(admin) = admin {

@@ -88,7 +88,10 @@ impl Inner {
             "{}/cdn-cgi/access/login/{}?kid={}",
             place.issuer, place.host, place.application.aud
         );
-        let session = random::<32>().ok().map(|bytes| hex(&bytes)).filter(|_| self.may_sign(now));
+        let session = random::<32>()
+            .ok()
+            .map(|bytes| hex(&bytes))
+            .filter(|_| self.may_sign(now));
         if let Some(session) = &session
             && let Ok(meta) = self.keys.sign(snapshot, &meta(place, back, session, now))
         {
@@ -103,7 +106,8 @@ impl Inner {
             headers.insert(LOCATION, location);
         }
         if let Some(session) = session {
-            let cookie = format!("CF_AppSession={session}; Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=None");
+            let cookie =
+                format!("CF_AppSession={session}; Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=None");
             if let Ok(cookie) = HeaderValue::try_from(cookie) {
                 headers.append(SET_COOKIE, cookie);
             }
@@ -117,16 +121,29 @@ impl Inner {
         let count = self
             .signed
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-                Some(if count >> 16 == second >> 16 { (count + 1).min(second | 0xffff) } else { second + 1 })
+                Some(if count >> 16 == second >> 16 {
+                    (count + 1).min(second | 0xffff)
+                } else {
+                    second + 1
+                })
             })
-            .map_or(second, |before| if before >> 16 == second >> 16 { before } else { second });
+            .map_or(second, |before| {
+                if before >> 16 == second >> 16 {
+                    before
+                } else {
+                    second
+                }
+            });
         count - second < SIGNED
     }
 
     /// The token of header `cf-access-metadata`: which application guards the place.
     pub(crate) fn metadata(&self, snapshot: &Snapshot, place: &Place) -> Option<HeaderValue> {
         let now = (self.options.clock)();
-        let hostname = place.host.rsplit_once(':').map_or(place.host.as_str(), |(host, _)| host);
+        let hostname = place
+            .host
+            .rsplit_once(':')
+            .map_or(place.host.as_str(), |(host, _)| host);
         let issued = Issued {
             kid: snapshot.keys.first()?.kid.clone(),
             issuer: Arc::clone(&place.issuer),
@@ -160,7 +177,10 @@ fn meta(place: &Place, back: &str, session: &str, now: UnixSeconds) -> Value {
 
 /// The team domain as a host.
 fn auth_domain(place: &Place) -> &str {
-    place.issuer.split_once("://").map_or(&*place.issuer, |(_, host)| host)
+    place
+        .issuer
+        .split_once("://")
+        .map_or(&*place.issuer, |(_, host)| host)
 }
 
 fn resource_document(place: &Place, path: &str) -> String {
@@ -172,7 +192,11 @@ fn resource_document(place: &Place, path: &str) -> String {
 
 /// The place's own URL. A team domain of plain HTTP is a gateway without TLS in front.
 fn origin_url(place: &Place) -> String {
-    let scheme = if place.issuer.starts_with("http://") { "http" } else { "https" };
+    let scheme = if place.issuer.starts_with("http://") {
+        "http"
+    } else {
+        "https"
+    };
     format!("{scheme}://{}", place.host)
 }
 
@@ -202,7 +226,10 @@ pub(crate) fn session_cookie(
         .first()
         .and_then(|destination| destination.as_str().split_once('/'))
         .filter(|_| shape.path)
-        .map_or_else(|| "/".to_owned(), |(_, path)| format!("/{}", path.trim_end_matches(['*', '/'])));
+        .map_or_else(
+            || "/".to_owned(),
+            |(_, path)| format!("/{}", path.trim_end_matches(['*', '/'])),
+        );
     let http_only = if shape.http_only { "; HttpOnly" } else { "" };
     HeaderValue::try_from(format!(
         "{}={}; Expires={}; Path={path}; Secure{http_only}; SameSite={}",

@@ -67,14 +67,21 @@ impl Severable {
     fn check(&self, waker: &AtomicWaker, cx: &Context<'_>) -> io::Result<()> {
         waker.register(cx.waker());
         if self.cut.done.load(Ordering::Acquire) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "access was revoked"));
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "access was revoked",
+            ));
         }
         Ok(())
     }
 }
 
 impl AsyncRead for Severable {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.check(&self.cut.reader, cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }

@@ -63,10 +63,12 @@ pub(crate) async fn answer(
     Some(match path.strip_prefix(OURS)? {
         "get-identity" => identity(known, place, head),
         "logout" => logout(inner, known, place, head).await,
-        login if login.starts_with("login") || matches!(login, "authorized" | "cli" | "callback") => respond::text(
-            StatusCode::NOT_IMPLEMENTED,
-            "this gateway has no login for people; machines send a service token with every request",
-        ),
+        login if login.starts_with("login") || matches!(login, "authorized" | "cli" | "callback") => {
+            respond::text(
+                StatusCode::NOT_IMPLEMENTED,
+                "this gateway has no login for people; machines send a service token with every request",
+            )
+        }
         _ => respond::text(StatusCode::NOT_FOUND, "there is no such endpoint of Access"),
     })
 }
@@ -75,7 +77,12 @@ pub(crate) async fn answer(
 fn sessions(known: &Known<'_>, place: &Place, head: Head<'_>) -> impl Iterator<Item = Session> {
     presented_sessions(head.headers)
         .filter_map(|token| known.keys.session(known.snapshot, token, known.issuer, known.now))
-        .filter(|session| session.audiences.iter().any(|aud| **aud == *place.application.aud))
+        .filter(|session| {
+            session
+                .audiences
+                .iter()
+                .any(|aud| **aud == *place.application.aud)
+        })
         .filter(|session| !known.is_revoked(session, &place.application.aud))
 }
 
@@ -121,7 +128,9 @@ async fn logout(inner: &Inner, known: &Known<'_>, place: &Place, head: Head<'_>)
     }
     let mut response = respond::text(StatusCode::OK, "You are logged out.");
     for name in [bowline_access::SESSION_COOKIE, "CF_AppSession"] {
-        let cookie = format!("{name}=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; Secure; HttpOnly; SameSite=None");
+        let cookie = format!(
+            "{name}=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; Secure; HttpOnly; SameSite=None"
+        );
         if let Ok(cookie) = HeaderValue::try_from(cookie) {
             response.headers_mut().append(SET_COOKIE, cookie);
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use bowline_access::{
-    Admitted, Caller, Decision, Denial, DenyReason, Issue, JWT_ASSERTION, Permit, RequestPath,
-    RequestShape, Terms, USER_EMAIL, UnixSeconds, claims, evaluate, is_preflight, refusal, strip_access,
+    Admitted, Caller, Decision, Denial, DenyReason, Issue, JWT_ASSERTION, Permit, RequestPath, RequestShape,
+    Terms, USER_EMAIL, UnixSeconds, claims, evaluate, is_preflight, refusal, strip_access,
 };
 use bowline_access_store::{AccessStore, AuditEntry, Snapshot, StoreError, Watched};
 use bowline_binding::Body;
@@ -135,7 +135,10 @@ impl Gateway {
             }
         };
         let Some(host) = challenge::host(&request) else {
-            return respond::text(StatusCode::BAD_REQUEST, "the request names no host, or more than one");
+            return respond::text(
+                StatusCode::BAD_REQUEST,
+                "the request names no host, or more than one",
+            );
         };
         let asks_metadata = request
             .headers()
@@ -143,7 +146,11 @@ impl Gateway {
             .is_some_and(|value| value == "true");
         let place = match self.place(&snapshot, host, &request) {
             Ok(place) => place,
-            Err(reason) => return self.unplaced(&snapshot, guarded, connection, reason, request).await,
+            Err(reason) => {
+                return self
+                    .unplaced(&snapshot, guarded, connection, reason, request)
+                    .await;
+            }
         };
         let metadata = asks_metadata
             .then(|| self.0.metadata(&snapshot, &place))
@@ -187,12 +194,12 @@ impl Gateway {
             strip_access(request.headers_mut(), None);
             return guarded.call(Permit::for_open_gate(), request).await;
         }
-        self.0.note(&request, connection, None, None, "deny", Some(reason), None);
+        self.0
+            .note(&request, connection, None, None, "deny", Some(reason), None);
         match reason {
-            DenyReason::AmbiguousPath => respond::text(
-                StatusCode::BAD_REQUEST,
-                bowline_access::AmbiguousPath.to_string(),
-            ),
+            DenyReason::AmbiguousPath => {
+                respond::text(StatusCode::BAD_REQUEST, bowline_access::AmbiguousPath.to_string())
+            }
             _ => respond::blocked(StatusCode::FORBIDDEN, request.headers(), None),
         }
     }
@@ -226,12 +233,20 @@ impl Gateway {
             if let Some(cors) = &application.cors {
                 return respond::preflight(cors, request.headers());
             }
-            return self.refuse(snapshot, place, connection, &request, DenyReason::Preflight.into(), &Identified::default());
+            return self.refuse(
+                snapshot,
+                place,
+                connection,
+                &request,
+                DenyReason::Preflight.into(),
+                &Identified::default(),
+            );
         }
         let identified = known.identify(application, request.headers(), connection);
         let strict = snapshot.organization.strict;
         if let Some(failure) = identified.failure
-            && (failure == DenyReason::Throttled || strict && identified.presented && identified.token.is_none())
+            && (failure == DenyReason::Throttled
+                || strict && identified.presented && identified.token.is_none())
         {
             return self.refuse(snapshot, place, connection, &request, failure.into(), &identified);
         }
@@ -301,11 +316,27 @@ impl Gateway {
         let who = identified
             .token
             .map(|token| Arc::clone(&token.record().client_id))
-            .or_else(|| identified.identity.as_ref().map(|identity| identity.email.as_str().into()))
+            .or_else(|| {
+                identified
+                    .identity
+                    .as_ref()
+                    .map(|identity| identity.email.as_str().into())
+            })
             .or_else(|| inner.known_client(snapshot, place, request));
         // Documented: malformed headers and unknown ids are not logged; throttled attempts would only repeat.
-        if !matches!(denial.reason, DenyReason::Throttled | DenyReason::UnknownToken | DenyReason::Malformed | DenyReason::HalfPair) {
-            inner.note(request, connection, who, Some(place), "deny", Some(denial.reason), denial.policy.as_deref());
+        if !matches!(
+            denial.reason,
+            DenyReason::Throttled | DenyReason::UnknownToken | DenyReason::Malformed | DenyReason::HalfPair
+        ) {
+            inner.note(
+                request,
+                connection,
+                who,
+                Some(place),
+                "deny",
+                Some(denial.reason),
+                denial.policy.as_deref(),
+            );
         }
         if let Some(wait) = identified.wait {
             return respond::throttled(wait, request.headers(), place);
@@ -344,7 +375,11 @@ impl Inner {
         let session = permit.session()?;
         let application = &place.application;
         let issued = Issued {
-            kid: snapshot.keys.first().map(|key| key.kid.clone()).unwrap_or_default(),
+            kid: snapshot
+                .keys
+                .first()
+                .map(|key| key.kid.clone())
+                .unwrap_or_default(),
             issuer: Arc::clone(&place.issuer),
             aud: Arc::clone(&application.aud),
             who: permit.identity().to_owned(),
@@ -398,14 +433,25 @@ impl Inner {
             Admitted::Service { client_id } => Arc::clone(client_id),
             _ => permit.identity().into(),
         };
-        if !self.journal.is_new(&who, &place.application.aud, connection.address, now) {
+        if !self
+            .journal
+            .is_new(&who, &place.application.aud, connection.address, now)
+        {
             return;
         }
         if let Admitted::Service { client_id } = permit.who() {
             self.journal.seen(client_id, now);
             self.throttle.succeeded(connection.address, client_id, now);
         }
-        self.note(request, connection, Some(who), Some(place), "allow", None, Some(permit.policy()));
+        self.note(
+            request,
+            connection,
+            Some(who),
+            Some(place),
+            "allow",
+            None,
+            Some(permit.policy()),
+        );
     }
 
     /// The client id that a request names, if there is such a token: a failure is the log's business then.
@@ -418,7 +464,10 @@ impl Inner {
         Some(Arc::clone(&token.client_id))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the columns of one entry, used in this file only")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the columns of one entry, used in this file only"
+    )]
     fn note(
         &self,
         request: &Request<Body>,

@@ -89,7 +89,8 @@ impl<'a> Known<'a> {
                 continue;
             };
             // Measured: a session counts only where people may log in.
-            let ours = session.audiences.iter().any(|aud| **aud == *application.aud) && application.has_allow();
+            let ours =
+                session.audiences.iter().any(|aud| **aud == *application.aud) && application.has_allow();
             if ours {
                 if self.is_revoked(&session, &application.aud) {
                     found.failure = Some(DenyReason::Revoked);
@@ -116,8 +117,10 @@ impl<'a> Known<'a> {
         }
         // An origin may forward the token it got to another application, in this header only (documented).
         let forwarded = headers.get(ACCESS_TOKEN).and_then(|value| value.to_str().ok());
-        let session = forwarded
-            .and_then(|token| self.keys.session(self.snapshot, token.trim(), self.issuer, self.now));
+        let session = forwarded.and_then(|token| {
+            self.keys
+                .session(self.snapshot, token.trim(), self.issuer, self.now)
+        });
         if let Some(session) = session {
             let other = session
                 .audiences

@@ -50,7 +50,13 @@ impl Journal {
     }
 
     /// Whether this caller has not been admitted to this application within the last minute; notes that it is now.
-    pub(crate) fn is_new(&self, who: &Arc<str>, aud: &Arc<str>, address: Option<IpAddr>, now: UnixSeconds) -> bool {
+    pub(crate) fn is_new(
+        &self,
+        who: &Arc<str>,
+        aud: &Arc<str>,
+        address: Option<IpAddr>,
+        now: UnixSeconds,
+    ) -> bool {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (Arc::clone(who), Arc::clone(aud), address);
         if recent.get(&key).is_some_and(|at| now - at < SAME) {

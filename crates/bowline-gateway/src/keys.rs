@@ -112,7 +112,9 @@ impl Keys {
     ) -> Result<Option<HeaderValue>, KeyError> {
         if let Some((token, from, until)) = lock(&self.issued).get(&issued)
             && now < *until
-            && !snapshot.revoked_any(*from, || [format!("app:{}", issued.aud), format!("token:{}", issued.who)])
+            && !snapshot.revoked_any(*from, || {
+                [format!("app:{}", issued.aud), format!("token:{}", issued.who)]
+            })
         {
             return Ok(Some(token.clone()));
         }
@@ -158,7 +160,13 @@ impl Keys {
     }
 
     /// The session of an application token, if the signature is ours and the claims are in order.
-    pub(crate) fn session(&self, snapshot: &Snapshot, token: &str, issuer: &str, now: UnixSeconds) -> Option<Session> {
+    pub(crate) fn session(
+        &self,
+        snapshot: &Snapshot,
+        token: &str,
+        issuer: &str,
+        now: UnixSeconds,
+    ) -> Option<Session> {
         let claims = self.verify(snapshot, token, now)?;
         Session::parse(&claims, issuer, now).ok()
     }
@@ -185,7 +193,8 @@ impl Keys {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.validate_aud = false;
-        let decoded = jsonwebtoken::decode::<Value>(token, &DecodingKey::from_jwk(&jwk).ok()?, &validation).ok()?;
+        let decoded =
+            jsonwebtoken::decode::<Value>(token, &DecodingKey::from_jwk(&jwk).ok()?, &validation).ok()?;
         let claims = Arc::new(decoded.claims);
         let mut verified = lock(&self.verified);
         if verified.len() >= KEPT {

@@ -30,7 +30,9 @@ impl Grounds {
                 .is_some_and(|token| token.still_accepts(*secret, now))
         });
         let session = self.session.as_ref().is_none_or(|(subjects, issued_at)| {
-            !subjects.iter().any(|subject| snapshot.revoked(subject, *issued_at))
+            !subjects
+                .iter()
+                .any(|subject| snapshot.revoked(subject, *issued_at))
         });
         token
             && session

@@ -38,7 +38,9 @@ pub(crate) async fn run(gateway: Weak<Inner>, stop: CancellationToken) {
                 event: "revoked_connection".into(),
                 decision: "deny".into(),
                 identity: grounds.token.map(|(client_id, _)| client_id.to_string()),
-                application: snapshot.application(&grounds.aud).map(|application| application.name.clone()),
+                application: snapshot
+                    .application(&grounds.aud)
+                    .map(|application| application.name.clone()),
                 ..AuditEntry::default()
             });
         }
@@ -108,7 +110,12 @@ async fn clean_up(store: &AccessStore, snapshot: &Snapshot, now: UnixSeconds) ->
         store
             .audit(vec![AuditEntry {
                 at_ms: jiff::Timestamp::now().as_millisecond(),
-                event: if inactivity.delete { "token.delete" } else { "token.disable" }.into(),
+                event: if inactivity.delete {
+                    "token.delete"
+                } else {
+                    "token.disable"
+                }
+                .into(),
                 decision: "done".into(),
                 identity: Some(token.client_id.to_string()),
                 reason: Some("inactive".into()),

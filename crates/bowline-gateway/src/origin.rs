@@ -101,10 +101,12 @@ impl Origin {
     }
 
     async fn forward(&self, mut request: Request<Body>) -> Response<Body> {
-        let upgrade = request
-            .headers()
-            .contains_key(UPGRADE)
-            .then(|| (hyper::upgrade::on(&mut request), request.headers()[UPGRADE].clone()));
+        let upgrade = request.headers().contains_key(UPGRADE).then(|| {
+            (
+                hyper::upgrade::on(&mut request),
+                request.headers()[UPGRADE].clone(),
+            )
+        });
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(self.scheme.clone());
         uri.authority = Some(self.authority.clone());
@@ -116,7 +118,10 @@ impl Origin {
                 .unwrap_or_else(|| PathAndQuery::from_static("/")),
         );
         let Ok(uri) = Uri::from_parts(uri) else {
-            return respond::text(StatusCode::BAD_REQUEST, "the request's target cannot be forwarded");
+            return respond::text(
+                StatusCode::BAD_REQUEST,
+                "the request's target cannot be forwarded",
+            );
         };
         *request.uri_mut() = uri;
         *request.version_mut() = http::Version::HTTP_11;
@@ -148,7 +153,8 @@ impl Origin {
             }
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let (Some((client, _)), Some(protocol)) = (upgrade, response.headers().get(UPGRADE).cloned()) else {
+            let (Some((client, _)), Some(protocol)) = (upgrade, response.headers().get(UPGRADE).cloned())
+            else {
                 return respond::text(
                     StatusCode::BAD_GATEWAY,
                     "the origin switched protocols without being asked",

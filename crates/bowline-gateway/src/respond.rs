@@ -37,19 +37,30 @@ pub(crate) fn json(status: StatusCode, value: &Value) -> Response<Body> {
 
 /// The block page, or its JSON form where the client asks for JSON. It is the same for every reason, so that it does not
 /// tell a guesser which half was right.
-pub(crate) fn blocked(status: StatusCode, request_headers: &HeaderMap, place: Option<&Place>) -> Response<Body> {
+pub(crate) fn blocked(
+    status: StatusCode,
+    request_headers: &HeaderMap,
+    place: Option<&Place>,
+) -> Response<Body> {
     let aud = place.map(|place| &*place.application.aud);
     let mut response = if wants_json(request_headers) {
         let ray = random::<8>().map(|bytes| hex(&bytes)).unwrap_or_default();
         let body = json!({"message": MESSAGE, "status_code": status.as_u16(), "aud": aud, "ray_id": ray});
         json(status, &body)
     } else {
-        answer(status, "text/html; charset=utf-8", PAGE.replace("{message}", MESSAGE))
+        answer(
+            status,
+            "text/html; charset=utf-8",
+            PAGE.replace("{message}", MESSAGE),
+        )
     };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     if let Some(place) = place {
-        for (name, value) in [("cf-access-aud", &*place.application.aud), ("cf-access-domain", &place.domain)] {
+        for (name, value) in [
+            ("cf-access-aud", &*place.application.aud),
+            ("cf-access-domain", &place.domain),
+        ] {
             // The catch-all guards whatever host was asked for, which says more than a star.
             let value = if value == "*" { &place.host } else { value };
             if let Ok(value) = HeaderValue::from_str(value) {
@@ -63,7 +74,9 @@ pub(crate) fn blocked(status: StatusCode, request_headers: &HeaderMap, place: Op
 /// Too many failures: the block page with a time to come back.
 pub(crate) fn throttled(wait: i64, request_headers: &HeaderMap, place: &Place) -> Response<Body> {
     let mut response = blocked(StatusCode::TOO_MANY_REQUESTS, request_headers, Some(place));
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait));
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(wait));
     response
 }
 
@@ -94,7 +107,8 @@ pub(crate) fn preflight(cors: &Cors, request_headers: &HeaderMap) -> Response<Bo
             entry == "*" || value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(entry.as_bytes()))
         })
     };
-    let Some(origin) = origin.filter(|origin| cors.allow_all_origins || allowed(&cors.allowed_origins, Some(origin)))
+    let Some(origin) =
+        origin.filter(|origin| cors.allow_all_origins || allowed(&cors.allowed_origins, Some(origin)))
     else {
         return response;
     };
@@ -111,8 +125,16 @@ pub(crate) fn preflight(cors: &Cors, request_headers: &HeaderMap) -> Response<Bo
             HeaderValue::try_from(listed.join(", ")).ok()
         }
     };
-    let methods = list(cors.allow_all_methods, &cors.allowed_methods, ACCESS_CONTROL_REQUEST_METHOD);
-    let names = list(cors.allow_all_headers, &cors.allowed_headers, ACCESS_CONTROL_REQUEST_HEADERS);
+    let methods = list(
+        cors.allow_all_methods,
+        &cors.allowed_methods,
+        ACCESS_CONTROL_REQUEST_METHOD,
+    );
+    let names = list(
+        cors.allow_all_headers,
+        &cors.allowed_headers,
+        ACCESS_CONTROL_REQUEST_HEADERS,
+    );
     for (name, value) in [
         (ACCESS_CONTROL_ALLOW_METHODS, methods),
         (ACCESS_CONTROL_ALLOW_HEADERS, names),

@@ -35,7 +35,11 @@ pub struct ServeError(#[from] io::Error);
 /// What a listener serves.
 pub trait Service: Clone + Send + Sync + 'static {
     /// Answers one request.
-    fn call(&self, connection: &Connection, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send;
+    fn call(
+        &self,
+        connection: &Connection,
+        request: Request<Body>,
+    ) -> impl Future<Output = Response<Body>> + Send;
 }
 
 /// A gateway and what it guards, as one service.

@@ -14,9 +14,15 @@ use bowline_access::UnixSeconds;
 /// Failures of one address with one client id before it has to wait, and seconds until it may try once more.
 const PAIR: Limit = Limit { burst: 10, refill: 6 };
 /// The same for one address with any client id: an office may share it.
-const ADDRESS: Limit = Limit { burst: 100, refill: 1 };
+const ADDRESS: Limit = Limit {
+    burst: 100,
+    refill: 1,
+};
 /// The same for one client id from anywhere.
-const CLIENT: Limit = Limit { burst: 100, refill: 1 };
+const CLIENT: Limit = Limit {
+    burst: 100,
+    refill: 1,
+};
 /// How long an address that got in is exempt.
 const EXEMPT: i64 = 3600;
 /// Buckets, and exemptions, that are kept.
@@ -165,7 +171,10 @@ mod tests {
         }
         assert!(throttle.refuses(at(200), "a", 1_000).is_some());
         assert_eq!(throttle.refuses(at(2), "a", 1_000), None);
-        assert!(throttle.refuses(at(2), "a", 1_000 + EXEMPT).is_none(), "empty by then");
+        assert!(
+            throttle.refuses(at(2), "a", 1_000 + EXEMPT).is_none(),
+            "empty by then"
+        );
         // A bucket never gets deeper than full.
         for _ in 0..10_000 {
             throttle.failed(at(1), "a", 1_000);
@@ -188,7 +197,11 @@ mod tests {
     fn a_network_counts_as_one() {
         let throttle = Throttle::default();
         for host in 0..10u16 {
-            throttle.failed(Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host).into()), "a", 0);
+            throttle.failed(
+                Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host).into()),
+                "a",
+                0,
+            );
         }
         let other = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 9, 9, 9, 9);
         assert!(throttle.refuses(Some(other.into()), "a", 0).is_some());

@@ -14,5 +14,6 @@ pub mod flow;
 pub mod peers;
 pub mod program;
 pub mod project;
+pub mod rust_client;
 pub mod upstream;
 pub mod worker;

@@ -1,6 +1,6 @@
 //! One project and its remote: a folder with a wrangler configuration, a state folder, and the commands run on them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -17,6 +17,15 @@ pub enum Access {
     On,
     /// Everybody passes.
     Off,
+}
+
+impl Access {
+    fn argument(self) -> &'static str {
+        match self {
+            Self::On => "service-token",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// What a client sends, or does not.
@@ -91,16 +100,38 @@ impl Project {
 
     /// Starts the remote on an address.
     pub async fn serve_on(&self, listen: &str, access: Access) -> Result<Program> {
-        let access = match access {
-            Access::On => "service-token",
-            Access::Off => "off",
-        };
+        let access = access.argument();
         let mut command = self.bowline(&["serve", "--json", "--listen", listen, "--access", access])?;
         command
             .arg("--config")
             .arg(self.folder())
             .arg("--state")
             .arg(self.state());
+        Program::start(command).await
+    }
+
+    /// Starts the remote so that no file of it may grow beyond a size: it is told so as by a full disk.
+    pub async fn limited(&self, access: Access, kilobytes: u32) -> Result<Program> {
+        let mut command = program::cleared(Path::new("/bin/bash"));
+        // Without the trap the limit is a signal that kills.
+        command
+            .args(["-c", "trap '' XFSZ; ulimit -f $1; shift; exec \"$@\"", "bash"])
+            .arg(kilobytes.to_string())
+            .arg(program::bowline()?)
+            .args([
+                "serve",
+                "--json",
+                "--listen",
+                "127.0.0.1:0",
+                "--access",
+                access.argument(),
+            ])
+            .arg("--config")
+            .arg(self.folder())
+            .arg("--state")
+            .arg(self.state())
+            .current_dir(self.folder.path())
+            .env("HOME", self.folder.path());
         Program::start(command).await
     }
 

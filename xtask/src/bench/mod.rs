@@ -5,6 +5,7 @@ mod client;
 mod peers;
 mod proxy;
 mod upstream;
+mod vectorize;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -29,6 +30,18 @@ enum Area {
         #[arg(long)]
         json: bool,
     },
+    /// Vectorize against a scan written by hand and hnsw_rs used directly.
+    Vectorize {
+        /// Print one JSON object a row.
+        #[arg(long)]
+        json: bool,
+        /// How many vectors, of 768 dimensions.
+        #[arg(long, default_value_t = 100_000)]
+        vectors: usize,
+        /// Measure ours alone: for sizes at which the peers take too long.
+        #[arg(long)]
+        alone: bool,
+    },
     /// One end of the bare echo in `capnweb`, as a process of its own.
     #[command(hide = true)]
     EchoServer(capnweb::EchoServerArgs),
@@ -41,6 +54,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let (rows, json) = match &args.area {
         Area::Proxy { json } => (proxy::run()?, *json),
         Area::Capnweb { json } => (capnweb::run()?, *json),
+        Area::Vectorize { json, vectors, alone } => (vectorize::run(*vectors, *alone)?, *json),
         Area::EchoServer(args) => return capnweb::echo_server(args),
         Area::EchoClient(args) => return capnweb::echo_client(args),
     };

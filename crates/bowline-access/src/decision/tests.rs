@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    CLIENT_ID, CLIENT_SECRET, ENTROPY, Page, Presented, Refusal, RequestShape, RuleSet, ServiceToken, mint, refusal,
+    CLIENT_ID, CLIENT_SECRET, ENTROPY, Page, Presented, Refusal, RequestShape, RuleSet, ServiceToken, mint,
+    refusal,
 };
 
 fn policy(action: &str, include: Value, more: Value) -> Arc<Policy> {
@@ -102,52 +103,305 @@ fn request_by_policies() {
         (vec![], Nobody, Err(NoCredentials)),
         (vec![], Machine, Err(NotAuthorised)),
         // Service Auth.
-        (vec![policy("non_identity", any_token(), json!({}))], Machine, Ok("client")),
-        (vec![policy("non_identity", any_token(), json!({}))], Nobody, Err(NoCredentials)),
-        (vec![policy("non_identity", any_token(), json!({}))], Ada, Err(NotAuthorised)),
-        (vec![policy("non_identity", json!([{"service_token": {"token_id": "t1"}}]), json!({}))], Machine, Ok("client")),
-        (vec![policy("non_identity", json!([{"service_token": {"token_id": "t2"}}]), json!({}))], Machine, Err(NotAuthorised)),
-        (vec![policy("non_identity", json!([{"certificate": {}}]), json!({}))], Certificate, Ok("robot")),
-        (vec![policy("non_identity", json!([{"common_name": {"common_name": "robot"}}]), json!({}))], Certificate, Ok("robot")),
-        (vec![policy("non_identity", json!([{"common_name": {"common_name": "other"}}]), json!({}))], Certificate, Err(NotAuthorised)),
-        (vec![policy("non_identity", json!([{"linked_app_token": {"app_uid": "front"}}]), json!({}))], Linked, Ok("machine")),
-        (vec![policy("non_identity", json!([{"linked_app_token": {"app_uid": "front"}}]), json!({}))], Nobody, Err(NoCredentials)),
-        (vec![policy("non_identity", json!([{"ip": {"ip": "203.0.113.0/24"}}]), json!({}))], Nobody, Ok("machine")),
-        (vec![policy("non_identity", json!([{"ip": {"ip": "203.0.113.8"}}]), json!({}))], Nobody, Err(NoCredentials)),
-        (vec![policy("non_identity", json!([{"email": {"email": "ada@example.com"}}]), json!({}))], Ada, Err(NotAuthorised)),
+        (
+            vec![policy("non_identity", any_token(), json!({}))],
+            Machine,
+            Ok("client"),
+        ),
+        (
+            vec![policy("non_identity", any_token(), json!({}))],
+            Nobody,
+            Err(NoCredentials),
+        ),
+        (
+            vec![policy("non_identity", any_token(), json!({}))],
+            Ada,
+            Err(NotAuthorised),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                json!([{"service_token": {"token_id": "t1"}}]),
+                json!({}),
+            )],
+            Machine,
+            Ok("client"),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                json!([{"service_token": {"token_id": "t2"}}]),
+                json!({}),
+            )],
+            Machine,
+            Err(NotAuthorised),
+        ),
+        (
+            vec![policy("non_identity", json!([{"certificate": {}}]), json!({}))],
+            Certificate,
+            Ok("robot"),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                json!([{"common_name": {"common_name": "robot"}}]),
+                json!({}),
+            )],
+            Certificate,
+            Ok("robot"),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                json!([{"common_name": {"common_name": "other"}}]),
+                json!({}),
+            )],
+            Certificate,
+            Err(NotAuthorised),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                json!([{"linked_app_token": {"app_uid": "front"}}]),
+                json!({}),
+            )],
+            Linked,
+            Ok("machine"),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                json!([{"linked_app_token": {"app_uid": "front"}}]),
+                json!({}),
+            )],
+            Nobody,
+            Err(NoCredentials),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                json!([{"ip": {"ip": "203.0.113.0/24"}}]),
+                json!({}),
+            )],
+            Nobody,
+            Ok("machine"),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                json!([{"ip": {"ip": "203.0.113.8"}}]),
+                json!({}),
+            )],
+            Nobody,
+            Err(NoCredentials),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                json!([{"email": {"email": "ada@example.com"}}]),
+                json!({}),
+            )],
+            Ada,
+            Err(NotAuthorised),
+        ),
         // Require and exclude.
-        (vec![policy("non_identity", any_token(), json!({"require": [{"ip": {"ip": "203.0.113.0/24"}}]}))], Machine, Ok("client")),
-        (vec![policy("non_identity", any_token(), json!({"require": [{"ip": {"ip": "198.51.100.0/24"}}]}))], Machine, Err(NotAuthorised)),
-        (vec![policy("non_identity", any_token(), json!({"exclude": [{"service_token": {"token_id": "t1"}}]}))], Machine, Err(NotAuthorised)),
+        (
+            vec![policy(
+                "non_identity",
+                any_token(),
+                json!({"require": [{"ip": {"ip": "203.0.113.0/24"}}]}),
+            )],
+            Machine,
+            Ok("client"),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                any_token(),
+                json!({"require": [{"ip": {"ip": "198.51.100.0/24"}}]}),
+            )],
+            Machine,
+            Err(NotAuthorised),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                any_token(),
+                json!({"exclude": [{"service_token": {"token_id": "t1"}}]}),
+            )],
+            Machine,
+            Err(NotAuthorised),
+        ),
         // A token in an allow policy does not admit.
-        (vec![policy("allow", any_token(), json!({}))], Machine, Err(NotAuthorised)),
-        (vec![policy("allow", everyone(), json!({}))], Machine, Err(NotAuthorised)),
+        (
+            vec![policy("allow", any_token(), json!({}))],
+            Machine,
+            Err(NotAuthorised),
+        ),
+        (
+            vec![policy("allow", everyone(), json!({}))],
+            Machine,
+            Err(NotAuthorised),
+        ),
         // People.
-        (vec![policy("allow", everyone(), json!({}))], Ada, Ok("Ada@Example.com")),
-        (vec![policy("allow", everyone(), json!({}))], Nobody, Err(NoCredentials)),
-        (vec![policy("allow", json!([{"email": {"email": "ada@example.com"}}]), json!({}))], Ada, Ok("Ada@Example.com")),
-        (vec![policy("allow", json!([{"email_domain": {"domain": "@example.com"}}]), json!({}))], Ada, Ok("Ada@Example.com")),
-        (vec![policy("allow", json!([{"email_domain": {"domain": "ample.com"}}]), json!({}))], Ada, Err(NotAuthorised)),
-        (vec![policy("allow", json!([{"group": {"id": "ops"}}]), json!({}))], Ada, Ok("Ada@Example.com")),
-        (vec![policy("non_identity", json!([{"group": {"id": "ops"}}]), json!({}))], Machine, Ok("client")),
+        (
+            vec![policy("allow", everyone(), json!({}))],
+            Ada,
+            Ok("Ada@Example.com"),
+        ),
+        (
+            vec![policy("allow", everyone(), json!({}))],
+            Nobody,
+            Err(NoCredentials),
+        ),
+        (
+            vec![policy(
+                "allow",
+                json!([{"email": {"email": "ada@example.com"}}]),
+                json!({}),
+            )],
+            Ada,
+            Ok("Ada@Example.com"),
+        ),
+        (
+            vec![policy(
+                "allow",
+                json!([{"email_domain": {"domain": "@example.com"}}]),
+                json!({}),
+            )],
+            Ada,
+            Ok("Ada@Example.com"),
+        ),
+        (
+            vec![policy(
+                "allow",
+                json!([{"email_domain": {"domain": "ample.com"}}]),
+                json!({}),
+            )],
+            Ada,
+            Err(NotAuthorised),
+        ),
+        (
+            vec![policy("allow", json!([{"group": {"id": "ops"}}]), json!({}))],
+            Ada,
+            Ok("Ada@Example.com"),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                json!([{"group": {"id": "ops"}}]),
+                json!({}),
+            )],
+            Machine,
+            Ok("client"),
+        ),
         // Order: bypass and Service Auth before allow and deny, then as listed.
-        (vec![policy("deny", everyone(), json!({})), policy("non_identity", any_token(), json!({}))], Machine, Ok("client")),
-        (vec![policy("deny", everyone(), json!({})), policy("bypass", everyone(), json!({}))], Nobody, Ok("anonymous")),
-        (vec![policy("deny", everyone(), json!({})), policy("allow", everyone(), json!({}))], Ada, Err(Denied)),
-        (vec![policy("allow", everyone(), json!({})), policy("deny", everyone(), json!({}))], Ada, Ok("Ada@Example.com")),
+        (
+            vec![
+                policy("deny", everyone(), json!({})),
+                policy("non_identity", any_token(), json!({})),
+            ],
+            Machine,
+            Ok("client"),
+        ),
+        (
+            vec![
+                policy("deny", everyone(), json!({})),
+                policy("bypass", everyone(), json!({})),
+            ],
+            Nobody,
+            Ok("anonymous"),
+        ),
+        (
+            vec![
+                policy("deny", everyone(), json!({})),
+                policy("allow", everyone(), json!({})),
+            ],
+            Ada,
+            Err(Denied),
+        ),
+        (
+            vec![
+                policy("allow", everyone(), json!({})),
+                policy("deny", everyone(), json!({})),
+            ],
+            Ada,
+            Ok("Ada@Example.com"),
+        ),
         // What cannot be judged admits nobody, and refuses where that is its action.
-        (vec![policy("non_identity", json!([{"geo": {"country_code": "NL"}}]), json!({}))], Machine, Err(Unsupported)),
-        (vec![policy("non_identity", json!([{"geo": {"country_code": "NL"}}, {"everyone": {}}]), json!({}))], Machine, Ok("client")),
-        (vec![policy("non_identity", any_token(), json!({"require": [{"device_posture": {"integration_uid": "x"}}]}))], Machine, Err(Unsupported)),
-        (vec![policy("non_identity", any_token(), json!({"exclude": [{"geo": {"country_code": "NL"}}]}))], Machine, Err(Unsupported)),
-        (vec![policy("deny", json!([{"geo": {"country_code": "NL"}}]), json!({})), policy("allow", everyone(), json!({}))], Ada, Err(Unsupported)),
-        (vec![policy("non_identity", json!([{"group": {"id": "circle"}}]), json!({}))], Machine, Err(Unsupported)),
-        (vec![policy("non_identity", json!([{"group": {"id": "gone"}}]), json!({}))], Machine, Err(Unsupported)),
+        (
+            vec![policy(
+                "non_identity",
+                json!([{"geo": {"country_code": "NL"}}]),
+                json!({}),
+            )],
+            Machine,
+            Err(Unsupported),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                json!([{"geo": {"country_code": "NL"}}, {"everyone": {}}]),
+                json!({}),
+            )],
+            Machine,
+            Ok("client"),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                any_token(),
+                json!({"require": [{"device_posture": {"integration_uid": "x"}}]}),
+            )],
+            Machine,
+            Err(Unsupported),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                any_token(),
+                json!({"exclude": [{"geo": {"country_code": "NL"}}]}),
+            )],
+            Machine,
+            Err(Unsupported),
+        ),
+        (
+            vec![
+                policy("deny", json!([{"geo": {"country_code": "NL"}}]), json!({})),
+                policy("allow", everyone(), json!({})),
+            ],
+            Ada,
+            Err(Unsupported),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                json!([{"group": {"id": "circle"}}]),
+                json!({}),
+            )],
+            Machine,
+            Err(Unsupported),
+        ),
+        (
+            vec![policy(
+                "non_identity",
+                json!([{"group": {"id": "gone"}}]),
+                json!({}),
+            )],
+            Machine,
+            Err(Unsupported),
+        ),
     ];
     for (policies, who, expected) in rows {
         let names: Vec<_> = policies.iter().map(|policy| policy.name.to_string()).collect();
         let got = with_caller(who, |caller| judge(&application(policies), caller, false));
-        let got = got.map(|who| if who.ends_with(".access") { "client".to_owned() } else { who });
+        let got = got.map(|who| {
+            if who.ends_with(".access") {
+                "client".to_owned()
+            } else {
+                who
+            }
+        });
         assert_eq!(
             got.as_deref().map_err(|denial| denial.reason),
             expected,
@@ -159,9 +413,17 @@ fn request_by_policies() {
 #[test]
 fn the_documented_order() {
     // Allow A, Block B, Service Auth C, Bypass D, Allow E is evaluated as C, D, A, B, E.
-    let named = |name: &str, action: &str, ip: &str| policy(action, json!([{"ip": {"ip": ip}}]), json!({"name": name}));
+    let named = |name: &str, action: &str, ip: &str| {
+        policy(action, json!([{"ip": {"ip": ip}}]), json!({"name": name}))
+    };
     let (hit, miss) = ("203.0.113.9", "198.51.100.1");
-    let order = [("C", "non_identity"), ("D", "bypass"), ("A", "allow"), ("B", "deny"), ("E", "allow")];
+    let order = [
+        ("C", "non_identity"),
+        ("D", "bypass"),
+        ("A", "allow"),
+        ("B", "deny"),
+        ("E", "allow"),
+    ];
     for first in 0..order.len() {
         let fits = |name: &str| {
             let at = order.iter().position(|(other, _)| *other == name).unwrap();
@@ -175,7 +437,10 @@ fn the_documented_order() {
             named("E", "allow", fits("E")),
         ]);
         let groups = Groups::new();
-        let terms = Terms { groups: &groups, machines_only: false };
+        let terms = Terms {
+            groups: &groups,
+            machines_only: false,
+        };
         let by = with_caller(Who::Ada, |caller| match evaluate(&application, caller, terms) {
             Decision::Allow(permit) => permit.policy().to_owned(),
             Decision::Deny(denial) => denial.policy.unwrap().to_string(),
@@ -186,11 +451,22 @@ fn the_documented_order() {
 
 #[test]
 fn sessions_last_as_the_policy_says_then_the_application() {
-    let mut own = application(vec![policy("allow", json!([{"everyone": {}}]), json!({"session_duration": "90s"}))]);
+    let mut own = application(vec![policy(
+        "allow",
+        json!([{"everyone": {}}]),
+        json!({"session_duration": "90s"}),
+    )]);
     let groups = Groups::new();
     let session = |application: &Application| {
         with_caller(Who::Ada, |caller| {
-            match evaluate(application, caller, Terms { groups: &groups, machines_only: false }) {
+            match evaluate(
+                application,
+                caller,
+                Terms {
+                    groups: &groups,
+                    machines_only: false,
+                },
+            ) {
                 Decision::Allow(permit) => permit.session().map(|session| session.as_secs()),
                 Decision::Deny(denial) => panic!("{denial:?}"),
             }
@@ -206,32 +482,87 @@ fn sessions_last_as_the_policy_says_then_the_application() {
 /// The main table of refusals: who asks how, for applications with Service Auth only and with an allow policy.
 #[test]
 fn refusal_table() {
-    let service = || policy("non_identity", json!([{"service_token": {"token_id": "t1"}}]), json!({}));
+    let service = || {
+        policy(
+            "non_identity",
+            json!([{"service_token": {"token_id": "t1"}}]),
+            json!({}),
+        )
+    };
     let only = application(vec![service()]);
-    let allow = application(vec![service(), policy("allow", json!([{"email": {"email": "b@c"}}]), json!({}))]);
+    let allow = application(vec![
+        service(),
+        policy("allow", json!([{"email": {"email": "b@c"}}]), json!({})),
+    ]);
     let with_401 = |mut application: Application| {
         application.service_auth_401_redirect = true;
         application
     };
     let (only_401, allow_401) = (with_401(only.clone()), with_401(allow.clone()));
-    let (nobody, wrong, other) = (DenyReason::NoCredentials, DenyReason::WrongSecret, DenyReason::NotAuthorised);
+    let (nobody, wrong, other) = (
+        DenyReason::NoCredentials,
+        DenyReason::WrongSecret,
+        DenyReason::NotAuthorised,
+    );
     let plain = RequestShape::default();
     let xhr = RequestShape { xhr: true, ..plain };
-    let machine = RequestShape { service_token: true, ..plain };
-    let preflight = RequestShape { preflight: true, ..plain };
+    let machine = RequestShape {
+        service_token: true,
+        ..plain
+    };
+    let preflight = RequestShape {
+        preflight: true,
+        ..plain
+    };
     for (name, shape, reason, strict, expected) in [
         // (Service Auth only, with allow, Service Auth only + 401, with allow + 401)
         ("no credentials", plain, nobody, false, [403, 302, 401, 302]),
         ("no credentials, XHR", xhr, nobody, false, [403, 401, 401, 401]),
         ("wrong secret", machine, wrong, false, [403, 302, 401, 401]),
         ("valid and not named", machine, other, false, [403, 302, 401, 401]),
-        ("preflight", preflight, DenyReason::Preflight, false, [403, 403, 403, 403]),
-        ("strict, no credentials", plain, nobody, true, [403, 302, 401, 302]),
+        (
+            "preflight",
+            preflight,
+            DenyReason::Preflight,
+            false,
+            [403, 403, 403, 403],
+        ),
+        (
+            "strict, no credentials",
+            plain,
+            nobody,
+            true,
+            [403, 302, 401, 302],
+        ),
         ("strict, wrong secret", machine, wrong, true, [401, 401, 401, 401]),
-        ("strict, half a pair", machine, DenyReason::HalfPair, true, [401, 401, 401, 401]),
-        ("strict, valid and not named", machine, other, true, [403, 403, 403, 403]),
-        ("person without a policy", plain, other, false, [403, 302, 401, 302]),
-        ("refused by a deny policy", plain, DenyReason::Denied, false, [403, 403, 401, 401]),
+        (
+            "strict, half a pair",
+            machine,
+            DenyReason::HalfPair,
+            true,
+            [401, 401, 401, 401],
+        ),
+        (
+            "strict, valid and not named",
+            machine,
+            other,
+            true,
+            [403, 403, 403, 403],
+        ),
+        (
+            "person without a policy",
+            plain,
+            other,
+            false,
+            [403, 302, 401, 302],
+        ),
+        (
+            "refused by a deny policy",
+            plain,
+            DenyReason::Denied,
+            false,
+            [403, 403, 401, 401],
+        ),
     ] {
         let got = [&only, &allow, &only_401, &allow_401]
             .map(|application| refusal(application, &reason.into(), shape, strict).status);
@@ -239,11 +570,19 @@ fn refusal_table() {
     }
     assert_eq!(
         refusal(&allow, &nobody.into(), xhr, false),
-        Refusal { status: 401, page: Page::Unauthorized, challenge: true }
+        Refusal {
+            status: 401,
+            page: Page::Unauthorized,
+            challenge: true
+        }
     );
     assert_eq!(
         refusal(&allow, &nobody.into(), plain, false),
-        Refusal { status: 302, page: Page::Found, challenge: true }
+        Refusal {
+            status: 302,
+            page: Page::Found,
+            challenge: true
+        }
     );
 }
 
@@ -251,7 +590,10 @@ fn refusal_table() {
 fn shapes_of_requests() {
     let mut headers = HeaderMap::new();
     headers.insert("sec-fetch-mode", HeaderValue::from_static("cors"));
-    assert_eq!(RequestShape::read(&Method::GET, &headers, false), RequestShape::default());
+    assert_eq!(
+        RequestShape::read(&Method::GET, &headers, false),
+        RequestShape::default()
+    );
     headers.insert("x-requested-with", HeaderValue::from_static("XMLHttpRequest"));
     assert!(RequestShape::read(&Method::GET, &headers, false).xhr);
     headers.insert("origin", HeaderValue::from_static("https://a"));
@@ -275,7 +617,10 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
 fn a_token_by_its_state() {
     let minted = mint("ci", &[7; ENTROPY], 1_000, "60s").unwrap();
     let secret = minted.client_secret.expose().to_owned();
-    let disabled = ServiceToken { enabled: false, ..minted.token.clone() };
+    let disabled = ServiceToken {
+        enabled: false,
+        ..minted.token.clone()
+    };
     let forever = mint("ci", &[7; ENTROPY], 1_000, "forever").unwrap().token;
     let outcome = |token: &ServiceToken, secret: &str, now| token.authenticate(secret.as_bytes(), now).err();
     assert_eq!(outcome(&minted.token, &secret, 1_059), None);
@@ -285,16 +630,28 @@ fn a_token_by_its_state() {
     assert_eq!(outcome(&disabled, "wrong", 1_000), Some(DenyReason::WrongSecret));
 
     // Rotation: both secrets in the time of grace, then the new one alone.
-    let rotated = minted.token.rotate(&[9; crate::SECRET_ENTROPY], 1_010, Some(1_020));
+    let rotated = minted
+        .token
+        .rotate(&[9; crate::SECRET_ENTROPY], 1_010, Some(1_020));
     let new = rotated.client_secret.expose().to_owned();
     assert_ne!(new, secret);
     assert_eq!(rotated.token.secret_version, 2);
     assert_eq!(outcome(&rotated.token, &secret, 1_019), None);
-    assert_eq!(outcome(&rotated.token, &secret, 1_020), Some(DenyReason::WrongSecret));
+    assert_eq!(
+        outcome(&rotated.token, &secret, 1_020),
+        Some(DenyReason::WrongSecret)
+    );
     assert_eq!(outcome(&rotated.token, &new, 1_050), None);
-    let by_old = rotated.token.authenticate(secret.as_bytes(), 1_015).unwrap().presented();
+    let by_old = rotated
+        .token
+        .authenticate(secret.as_bytes(), 1_015)
+        .unwrap()
+        .presented();
     assert!(rotated.token.still_accepts(by_old, 1_019) && !rotated.token.still_accepts(by_old, 1_020));
-    let at_once = minted.token.rotate(&[9; crate::SECRET_ENTROPY], 1_010, None).token;
+    let at_once = minted
+        .token
+        .rotate(&[9; crate::SECRET_ENTROPY], 1_010, None)
+        .token;
     assert_eq!(outcome(&at_once, &secret, 1_010), Some(DenyReason::WrongSecret));
 }
 
@@ -307,12 +664,21 @@ fn what_is_presented() {
         Presented::Half { missing } => format!("no {missing}"),
         Presented::Malformed => "malformed".into(),
     };
-    let (id, secret) = (("cf-access-client-id", "  i "), ("cf-access-client-secret", "s  "));
-    let single = ("authorization", r#"{"cf-access-client-id": "i", "cf-access-client-secret": " s "}"#);
+    let (id, secret) = (
+        ("cf-access-client-id", "  i "),
+        ("cf-access-client-secret", "s  "),
+    );
+    let single = (
+        "authorization",
+        r#"{"cf-access-client-id": "i", "cf-access-client-secret": " s "}"#,
+    );
     assert_eq!(read(&[id, secret], None), "i/s");
     assert_eq!(read(&[id], None), "no CF-Access-Client-Secret");
     assert_eq!(read(&[secret], None), "no CF-Access-Client-Id");
-    assert_eq!(read(&[id, ("cf-access-client-secret", " ")], None), "no CF-Access-Client-Secret");
+    assert_eq!(
+        read(&[id, ("cf-access-client-secret", " ")], None),
+        "no CF-Access-Client-Secret"
+    );
     assert_eq!(read(&[id, secret, secret], None), "malformed");
     assert_eq!(read(&[], None), "nothing");
     assert_eq!(read(&[single], None), "nothing");
@@ -321,13 +687,26 @@ fn what_is_presented() {
     assert_eq!(read(&[single, id, secret], Some(&custom)), "malformed");
     assert_eq!(read(&[single, single], Some(&custom)), "malformed");
     for (value, expected) in [
-        (r#"{"CF-Access-Client-Id":"i","CF-Access-Client-Secret":"s"}"#, "malformed"),
+        (
+            r#"{"CF-Access-Client-Id":"i","CF-Access-Client-Secret":"s"}"#,
+            "malformed",
+        ),
         (r#"{"cf-access-client-id":"i"}"#, "malformed"),
-        (r#"{"cf-access-client-id":"i","cf-access-client-id":"i","cf-access-client-secret":"s"}"#, "malformed"),
-        (r#"{"cf-access-client-id":"\u0069","cf-access-client-secret":"\u0073"}"#, "i/s"),
+        (
+            r#"{"cf-access-client-id":"i","cf-access-client-id":"i","cf-access-client-secret":"s"}"#,
+            "malformed",
+        ),
+        (
+            r#"{"cf-access-client-id":"\u0069","cf-access-client-secret":"\u0073"}"#,
+            "i/s",
+        ),
         ("Bearer abc", "nothing"),
     ] {
-        assert_eq!(read(&[("authorization", value)], Some(&custom)), expected, "{value}");
+        assert_eq!(
+            read(&[("authorization", value)], Some(&custom)),
+            expected,
+            "{value}"
+        );
     }
 }
 
@@ -366,8 +745,15 @@ fn credentials_are_stripped() {
     crate::strip_access(&mut for_origin, Some(&http::header::AUTHORIZATION));
     assert_eq!(for_origin["cookie"], "a=1; b=2");
     assert_eq!(for_origin["authorization"], "Bearer theirs");
-    assert!(!names(&for_origin).iter().any(|name| name.starts_with("cf-access")));
-    let mut single = headers(&[("authorization", "{\"cf-access-client-id\":1}"), ("cookie", "CF_Authorization=x")]);
+    assert!(
+        !names(&for_origin)
+            .iter()
+            .any(|name| name.starts_with("cf-access"))
+    );
+    let mut single = headers(&[
+        ("authorization", "{\"cf-access-client-id\":1}"),
+        ("cookie", "CF_Authorization=x"),
+    ]);
     crate::strip_access(&mut single, Some(&http::header::AUTHORIZATION));
     assert!(single.is_empty());
 }
@@ -400,7 +786,12 @@ fn any_policy() -> impl Strategy<Value = Value> {
 }
 
 fn parsed(policies: &[Value]) -> Application {
-    application(policies.iter().map(|policy| Arc::new(Policy::parse("p", policy).unwrap())).collect())
+    application(
+        policies
+            .iter()
+            .map(|policy| Arc::new(Policy::parse("p", policy).unwrap()))
+            .collect(),
+    )
 }
 
 /// Every rule of an unknown kind replaced.

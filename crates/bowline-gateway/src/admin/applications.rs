@@ -25,14 +25,18 @@ impl Admin {
     async fn list_applications(&self, call: &Call) -> Result<Success, Failure> {
         let all = self.0.store().applications().await?;
         let wanted = all.iter().filter(|application| {
-            call.query.wants(application.document["name"].as_str().unwrap_or_default())
+            call.query
+                .wants(application.document["name"].as_str().unwrap_or_default())
                 && call.query.get("aud").is_none_or(|aud| aud == application.aud)
                 && call
                     .query
                     .get("domain")
                     .is_none_or(|domain| application.document["domain"] == domain)
         });
-        Ok(Success::list(wanted.map(application_object).collect(), &call.query))
+        Ok(Success::list(
+            wanted.map(application_object).collect(),
+            &call.query,
+        ))
     }
 
     async fn application(&self, id: &str) -> Result<Success, Failure> {
@@ -42,7 +46,11 @@ impl Admin {
 
     async fn put_application(&self, call: &Call, id: Option<&str>) -> Result<Success, Failure> {
         let application = self.0.store().put_application(id, &call.body, now()).await?;
-        let status = if id.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+        let status = if id.is_some() {
+            StatusCode::OK
+        } else {
+            StatusCode::CREATED
+        };
         Ok(Success::of(application_object(&application)).with_status(status))
     }
 
@@ -54,7 +62,10 @@ impl Admin {
 
     async fn revoke_tokens(&self, id: &str) -> Result<Success, Failure> {
         let application = self.0.store().application(id).await?;
-        self.0.store().revoke(&format!("app:{}", application.aud), now()).await?;
+        self.0
+            .store()
+            .revoke(&format!("app:{}", application.aud), now())
+            .await?;
         Ok(Success::of(json!({})).with_status(StatusCode::ACCEPTED))
     }
 
@@ -129,7 +140,11 @@ impl Admin {
             .store()
             .put_policy(id, application, &call.body, now())
             .await?;
-        let status = if id.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+        let status = if id.is_some() {
+            StatusCode::OK
+        } else {
+            StatusCode::CREATED
+        };
         Ok(self.policy(application, &policy.id).await?.with_status(status))
     }
 
@@ -152,9 +167,10 @@ impl Admin {
 
     async fn list_groups(&self, call: &Call) -> Result<Success, Failure> {
         let all = self.0.store().groups().await?;
-        let wanted = all
-            .iter()
-            .filter(|group| call.query.wants(group.document["name"].as_str().unwrap_or_default()));
+        let wanted = all.iter().filter(|group| {
+            call.query
+                .wants(group.document["name"].as_str().unwrap_or_default())
+        });
         Ok(Success::list(wanted.map(group_object).collect(), &call.query))
     }
 
@@ -168,7 +184,11 @@ impl Admin {
 
     async fn put_group(&self, call: &Call, id: Option<&str>) -> Result<Success, Failure> {
         let group = self.0.store().put_group(id, &call.body, now()).await?;
-        let status = if id.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+        let status = if id.is_some() {
+            StatusCode::OK
+        } else {
+            StatusCode::CREATED
+        };
         Ok(Success::of(group_object(&group)).with_status(status))
     }
 

@@ -38,11 +38,20 @@ impl Success {
 
     /// One page of a list.
     pub(crate) fn list(all: Vec<Value>, query: &Query) -> Self {
-        let number = |name: &str, default: usize| query.get(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+        let number = |name: &str, default: usize| {
+            query
+                .get(name)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(default)
+        };
         let size = number("per_page", PAGE).clamp(1, LARGEST_PAGE);
         let page = number("page", 1).max(1);
         let total = all.len();
-        let result: Vec<Value> = all.into_iter().skip((page - 1).saturating_mul(size)).take(size).collect();
+        let result: Vec<Value> = all
+            .into_iter()
+            .skip((page - 1).saturating_mul(size))
+            .take(size)
+            .collect();
         let info = json!({
             "page": page, "per_page": size, "count": result.len(), "total_count": total,
             "total_pages": total.div_ceil(size),
@@ -136,7 +145,11 @@ pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(crate) fn parse(query: &str) -> Self {
-        Self(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+        Self(
+            url::form_urlencoded::parse(query.as_bytes())
+                .into_owned()
+                .collect(),
+        )
     }
 
     /// The first value of a parameter.

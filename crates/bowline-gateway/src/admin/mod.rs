@@ -11,9 +11,9 @@ mod tokens;
 
 use bowline_access_store::AuditEntry;
 use bowline_binding::{Body, BodyError, BoxFuture, collect};
-use hyper::body::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::body::Bytes;
 use serde_json::Value;
 
 pub use objects::{application_object, policy_object, timestamp, token_object};
@@ -48,10 +48,22 @@ impl Admin {
     async fn answer(&self, connection: &Connection, request: Request<Body>) -> Result<Success, Failure> {
         let who = self.authenticate(connection, request.headers()).await?;
         let (parts, body) = request.into_parts();
-        let not_found = || Failure::new(StatusCode::NOT_FOUND, format!("there is no endpoint {}", parts.uri.path()));
+        let not_found = || {
+            Failure::new(
+                StatusCode::NOT_FOUND,
+                format!("there is no endpoint {}", parts.uri.path()),
+            )
+        };
         let segments: Vec<&str> = parts.uri.path().trim_matches('/').split('/').collect();
         let path = match segments.as_slice() {
-            ["client", "v4", scope @ ("accounts" | "zones"), id, "access", path @ ..] if !id.is_empty() => {
+            [
+                "client",
+                "v4",
+                scope @ ("accounts" | "zones"),
+                id,
+                "access",
+                path @ ..,
+            ] if !id.is_empty() => {
                 // Only these two are documented as the account's alone.
                 let account_only = matches!(path, ["service_tokens", _, "rotate" | "refresh"] | ["keys", ..]);
                 if *scope == "zones" && account_only {
@@ -67,8 +79,9 @@ impl Admin {
         let body = if body.is_empty() {
             Value::Null
         } else {
-            serde_json::from_slice(&body)
-                .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body is no JSON: {error}")))?
+            serde_json::from_slice(&body).map_err(|error| {
+                Failure::new(StatusCode::BAD_REQUEST, format!("the body is no JSON: {error}"))
+            })?
         };
         let call = Call {
             query: Query::parse(parts.uri.query().unwrap_or_default()),
@@ -81,10 +94,19 @@ impl Admin {
             self.0.0.journal.note(AuditEntry {
                 at_ms: jiff::Timestamp::now().as_millisecond(),
                 event: "api".into(),
-                decision: if matches!(done, Some(Ok(_))) { "done" } else { "failed" }.into(),
+                decision: if matches!(done, Some(Ok(_))) {
+                    "done"
+                } else {
+                    "failed"
+                }
+                .into(),
                 identity: Some(who),
                 address: connection.address.map(|address| address.to_string()),
-                request: Some(format!("{} {}", call.method, call.path.join("/").chars().take(256).collect::<String>())),
+                request: Some(format!(
+                    "{} {}",
+                    call.method,
+                    call.path.join("/").chars().take(256).collect::<String>()
+                )),
                 ..AuditEntry::default()
             });
         }
@@ -97,7 +119,10 @@ impl Admin {
         let at = now();
         let throttle = &self.0.0.throttle;
         if throttle.refuses(connection.address, THROTTLED, at).is_some() {
-            return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, "too many failed attempts; try again later"));
+            return Err(Failure::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many failed attempts; try again later",
+            ));
         }
         let snapshot = self.0.0.watched.current().await?;
         let token = headers

@@ -42,7 +42,8 @@ impl Admin {
     async fn key_state(&self) -> Result<Success, Failure> {
         let organization = self.0.store().organization().await?;
         let newest = self.0.store().signing_keys().await?.into_iter().next();
-        let newest = newest.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "there is no signing key yet"))?;
+        let newest =
+            newest.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "there is no signing key yet"))?;
         let next = newest.created_at + organization.key_rotation_days * DAY;
         let days = (next - now()).max(0) as f64 / DAY as f64;
         Ok(Success::of(json!({
@@ -54,7 +55,11 @@ impl Admin {
 
     async fn configure_keys(&self, call: &Call) -> Result<Success, Failure> {
         let days = match &call.body["key_rotation_interval_days"] {
-            Value::Null => return Err(bowline_access::ShapeError::new("/key_rotation_interval_days", "is required").into()),
+            Value::Null => {
+                return Err(
+                    bowline_access::ShapeError::new("/key_rotation_interval_days", "is required").into(),
+                );
+            }
             days => days,
         };
         let change = json!({ "key_rotation_interval_days": days });

@@ -18,7 +18,10 @@ impl Admin {
         Some(match (&call.method, rest) {
             (&Method::GET, []) => self.list_tokens(call).await,
             (&Method::POST, []) => self.create_token(call).await,
-            (&Method::GET, [id]) => self.token(id).await.map(|token| Success::of(token_object(&token))),
+            (&Method::GET, [id]) => self
+                .token(id)
+                .await
+                .map(|token| Success::of(token_object(&token))),
             (&Method::PUT, [id]) => self.update_token(call, id).await,
             (&Method::DELETE, [id]) => self.delete_token(id).await,
             (&Method::POST, [id, "rotate"]) => self.rotate_token(call, id).await,
@@ -66,7 +69,9 @@ impl Admin {
             .as_f64()
             .map(|version| version as i64);
         if version.is_some_and(|version| version > changed.secret_version) {
-            return Ok(with_secret(&self.0.store().rotate_token(&changed, until, at).await?));
+            return Ok(with_secret(
+                &self.0.store().rotate_token(&changed, until, at).await?,
+            ));
         }
         Ok(Success::of(token_object(&changed)))
     }
@@ -79,7 +84,11 @@ impl Admin {
 
     async fn rotate_token(&self, call: &Call, id: &str) -> Result<Success, Failure> {
         let token = self.token(id).await?;
-        let minted = self.0.store().rotate_token(&token, time(&call.body)?, now()).await?;
+        let minted = self
+            .0
+            .store()
+            .rotate_token(&token, time(&call.body)?, now())
+            .await?;
         Ok(with_secret(&minted))
     }
 

@@ -50,21 +50,6 @@ fn copy_scripts(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// An example of the crate, freshly built.
-fn example(name: &str) -> Result<PathBuf> {
-    let path = program::bowline()?
-        .parent()
-        .context("a program lies in a profile")?
-        .join("examples")
-        .join(name);
-    ensure!(
-        path.exists(),
-        "{} is not built: cargo build --examples -p capnweb",
-        path.display()
-    );
-    Ok(path)
-}
-
 pub(super) struct Server {
     _child: Option<Child>,
     address: String,
@@ -99,7 +84,7 @@ impl Server {
     }
 
     pub(super) async fn rust() -> Result<Self> {
-        Self::start(program::cleared(&example("testserver")?)).await
+        Self::start(program::cleared(&program::example("capnweb", "testserver")?)).await
     }
 
     pub(super) async fn javascript() -> Result<Self> {
@@ -154,7 +139,7 @@ async fn the_old_javascript_client_works() -> Result<()> {
 
 /// The results of the scenarios named, or of all.
 pub(super) async fn scenarios(server: &Server, only: &[&str]) -> Result<BTreeMap<String, Value>> {
-    let mut client = program::cleared(&example("testclient")?);
+    let mut client = program::cleared(&program::example("capnweb", "testclient")?);
     client.args(server.arguments());
     if !only.is_empty() {
         client.args(["--only", &only.join(",")]);
@@ -200,7 +185,7 @@ async fn the_rust_client_sees_the_same_everywhere() -> Result<()> {
         "batch-empty",
         "batch-garbage",
     ];
-    let mut client = program::cleared(&example("testclient")?);
+    let mut client = program::cleared(&program::example("capnweb", "testclient")?);
     let names: Vec<&str> = theirs
         .keys()
         .map(String::as_str)
@@ -385,7 +370,7 @@ async fn raw_frames_are_answered_alike() -> Result<()> {
 
 /// What the example of the typed layer sees of a server.
 async fn typed_client(server: &Server) -> Result<String> {
-    let mut client = program::cleared(&example("typed")?);
+    let mut client = program::cleared(&program::example("capnweb", "typed")?);
     client.args(["connect", &format!("ws://{}/", server.address)]);
     client.stderr(Stdio::inherit());
     let output = program::run(client, Duration::from_secs(60)).await?;
@@ -397,7 +382,7 @@ async fn typed_client(server: &Server) -> Result<String> {
 #[tokio::test]
 async fn the_typed_client_sees_the_same_everywhere() -> Result<()> {
     let javascript = Server::start(js("notebook-server.mjs").await?).await?;
-    let mut rust = program::cleared(&example("typed")?);
+    let mut rust = program::cleared(&program::example("capnweb", "typed")?);
     rust.arg("serve");
     let rust = Server::start(rust).await?;
     let (theirs, ours) = (typed_client(&javascript).await?, typed_client(&rust).await?);
@@ -409,7 +394,7 @@ async fn the_typed_client_sees_the_same_everywhere() -> Result<()> {
 /// Typed Rust, as the server of npm's client.
 #[tokio::test]
 async fn the_javascript_client_knows_no_types() -> Result<()> {
-    let mut rust = program::cleared(&example("typed")?);
+    let mut rust = program::cleared(&program::example("capnweb", "typed")?);
     rust.arg("serve");
     let rust = Server::start(rust).await?;
     let mut client = js("notebook-client.mjs").await?;

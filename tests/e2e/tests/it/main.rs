@@ -9,5 +9,7 @@ mod demo;
 mod elimination;
 mod failures;
 mod miniflare;
+mod rust_client;
 mod secrets;
+mod vectorize;
 mod wire;

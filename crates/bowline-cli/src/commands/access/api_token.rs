@@ -61,7 +61,10 @@ pub(super) async fn run(command: ApiTokenCommand, env: Env<'_>) -> Result<(), Cl
         ApiTokenCommand::List { common } => {
             let tokens = common.open(env).await?.api_tokens().await.map_err(failed)?;
             common.print(&Value::Array(tokens.iter().map(describe).collect()), || {
-                tokens.iter().map(|token| format!("{}  {}", token.id, token.name)).collect()
+                tokens
+                    .iter()
+                    .map(|token| format!("{}  {}", token.id, token.name))
+                    .collect()
             });
         }
         ApiTokenCommand::Delete { token, common } => {

@@ -151,7 +151,9 @@ async fn create(args: CreateArgs, env: Env<'_>) -> Result<(), CliError> {
     args.common
         .print(&application_object(&application), || vec![line(&application)]);
     if application.policies.is_empty() && !args.common.json {
-        output::notice("No policy admits anybody yet. Add one with `bowline access policy create NAME --app …`.");
+        output::notice(
+            "No policy admits anybody yet. Add one with `bowline access policy create NAME --app …`.",
+        );
     }
     Ok(())
 }
@@ -171,7 +173,10 @@ fn line(application: &ApplicationRecord) -> String {
         .parse()
         .map(|parsed| {
             let texts = parsed.destinations.iter();
-            texts.map(bowline_access::Destination::as_str).collect::<Vec<_>>().join(", ")
+            texts
+                .map(bowline_access::Destination::as_str)
+                .collect::<Vec<_>>()
+                .join(", ")
         })
         .unwrap_or_default();
     format!(

@@ -26,12 +26,14 @@ pub(super) async fn run(args: LogArgs, env: Env<'_>) -> Result<(), CliError> {
         .await
         .map_err(failed)?;
     let document = Value::Array(entries.iter().map(AuditEntry::to_json).collect());
-    args.common.print(&document, || entries.iter().map(line).collect());
+    args.common
+        .print(&document, || entries.iter().map(line).collect());
     Ok(())
 }
 
 fn line(entry: &AuditEntry) -> String {
-    let at = jiff::Timestamp::from_millisecond(entry.at_ms).map_or_else(|_| String::new(), |at| at.to_string());
+    let at =
+        jiff::Timestamp::from_millisecond(entry.at_ms).map_or_else(|_| String::new(), |at| at.to_string());
     let mut line = format!("{at}  {}  {}", entry.event, entry.decision);
     for (name, value) in [
         ("identity", &entry.identity),

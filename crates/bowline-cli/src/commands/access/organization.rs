@@ -27,7 +27,9 @@ pub(crate) enum OrganizationCommand {
 
 pub(super) async fn run(command: OrganizationCommand, env: Env<'_>) -> Result<(), CliError> {
     let organization = match command {
-        OrganizationCommand::Show { common } => common.open(env).await?.organization().await.map_err(failed)?,
+        OrganizationCommand::Show { common } => {
+            common.open(env).await?.organization().await.map_err(failed)?
+        }
         OrganizationCommand::Set { members, common } => {
             let (change, store) = (object(&members)?, common.open(env).await?);
             let changed = store.change_organization(&change).await.map_err(failed)?;

@@ -71,7 +71,12 @@ pub(super) async fn run(command: PolicyCommand, env: Env<'_>) -> Result<(), CliE
                 .policies(app.as_deref())
                 .await
                 .map_err(failed)?;
-            let document = Value::Array(policies.iter().map(|policy| policy_object(policy, None)).collect());
+            let document = Value::Array(
+                policies
+                    .iter()
+                    .map(|policy| policy_object(policy, None))
+                    .collect(),
+            );
             common.print(&document, || policies.iter().map(line).collect());
             Ok(())
         }
@@ -79,7 +84,9 @@ pub(super) async fn run(command: PolicyCommand, env: Env<'_>) -> Result<(), CliE
             let store = common.open(env).await?;
             let policy = store.delete_policy(&policy).await.map_err(failed)?;
             audit(&store, "policy.delete", &policy.id).await?;
-            common.print(&json!({"id": policy.id}), || vec![format!("deleted {}", line(&policy))]);
+            common.print(&json!({"id": policy.id}), || {
+                vec![format!("deleted {}", line(&policy))]
+            });
             Ok(())
         }
     }
@@ -122,13 +129,18 @@ async fn read_rule(store: &AccessStore, text: &str) -> Result<Value, CliError> {
     }
     let (kind, value) = text.split_once('=').unwrap_or((text, ""));
     let member = match kind {
-        "everyone" | "any_valid_service_token" | "certificate" if value.is_empty() => return Ok(json!({ kind: {} })),
+        "everyone" | "any_valid_service_token" | "certificate" if value.is_empty() => {
+            return Ok(json!({ kind: {} }));
+        }
         "service_token" => {
             let tokens = store.tokens_called(value).await.map_err(failed)?;
             let [token] = tokens.as_slice() else {
                 return Err(CliError::message(
                     Kind::User,
-                    format!("{} tokens are called `{value}`; name one by its client id", tokens.len()),
+                    format!(
+                        "{} tokens are called `{value}`; name one by its client id",
+                        tokens.len()
+                    ),
                 ));
             };
             return Ok(json!({"service_token": {"token_id": token.id}}));
@@ -147,7 +159,9 @@ async fn read_rule(store: &AccessStore, text: &str) -> Result<Value, CliError> {
                 Kind::User,
                 format!("`{text}` is not a rule this command can write"),
             )
-            .hint("see `bowline access policy create --help`, or give the rule as a JSON object of the API"));
+            .hint(
+                "see `bowline access policy create --help`, or give the rule as a JSON object of the API",
+            ));
         }
     };
     Ok(json!({ kind: { member: value } }))

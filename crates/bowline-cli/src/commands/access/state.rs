@@ -109,5 +109,6 @@ pub(crate) fn object(text: &str) -> Result<Value, CliError> {
             .map_err(|error| user(anyhow::Error::new(error).context("read standard input")))?,
         None => text.to_owned(),
     };
-    serde_json::from_str(&text).map_err(|error| user(anyhow::Error::new(error).context("read the JSON object")))
+    serde_json::from_str(&text)
+        .map_err(|error| user(anyhow::Error::new(error).context("read the JSON object")))
 }

@@ -137,7 +137,12 @@ async fn rotate(which: &str, grace: Option<&str>, common: &Common, env: Env<'_>)
         None => None,
         Some(grace) => match parse_duration(grace).map_err(|error| CliError::new(Kind::User, error))? {
             Some(seconds) => Some(at.saturating_add(seconds)),
-            None => return Err(CliError::message(Kind::User, "the old secret cannot work forever beside the new one")),
+            None => {
+                return Err(CliError::message(
+                    Kind::User,
+                    "the old secret cannot work forever beside the new one",
+                ));
+            }
         },
     };
     let tokens = store.tokens_called(which).await.map_err(missing)?;
