@@ -24,4 +24,5 @@ pub use capability::Capability;
 pub use credentials::{CredentialState, ServiceToken};
 pub use proxy::{Body, Deadlines, OnRefusal, Proxy, ProxyError, ProxyOptions};
 pub use refusal::{Refusal, classify};
+pub use respond::{Failure, Hop};
 pub use server::serve;

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
 use crate::credentials::CredentialHeaders;
-use crate::respond::{self, Failure};
+use crate::respond::{self, Failure, Hop};
 use crate::{CredentialState, TlsError, refusal};
 
 /// A streamed body. The same type as `bowline_binding::Body`, without the dependency.
@@ -141,6 +141,11 @@ impl Proxy {
         })))
     }
 
+    /// Where requests go: host, and port where one is named.
+    pub fn authority(&self) -> &str {
+        self.0.authority.as_str()
+    }
+
     /// Ends every spliced stream. Requests under way go on.
     pub fn shutdown(&self) {
         self.0.shutdown.cancel();
@@ -155,52 +160,49 @@ impl Proxy {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let flow = flow_of(request.uri(), request.headers());
-        let call = match classify(request.uri(), request.headers()) {
-            Ok(call) => call,
-            Err(error) => return respond::text(StatusCode::BAD_REQUEST, format!("bowline: {error}")),
-        };
-        let binding = call.binding;
-        tracing::debug!(flow = flow.name(), binding.name = %binding, upstream.host = %self.0.authority, "call");
-        let upgrade = call.upgrade.then(|| hyper::upgrade::on(&mut request));
+        let upgrade = request
+            .headers()
+            .contains_key(UPGRADE)
+            .then(|| hyper::upgrade::on(&mut request));
         let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
-        let outgoing = match self.outgoing(path, request) {
-            Ok(outgoing) => outgoing,
-            Err(failure) => return failure.into_response(),
-        };
-
-        let deadline = if upgrade.is_some() {
-            self.0.deadlines.upgrade
-        } else {
-            self.0.deadlines.first_byte
-        };
-        let outcome = match tokio::time::timeout(deadline, self.0.client.request(outgoing)).await {
-            Ok(Ok(response)) => self.judge(&binding, flow, response).await,
-            Ok(Err(error)) => Err(self.unreachable(&binding, &error)),
-            Err(_) => {
-                let hop = if upgrade.is_some() {
-                    "the upgrade at"
-                } else {
-                    "waiting for an answer of"
-                };
-                let cause = format!("nothing came within {} s", deadline.as_secs_f32());
-                Err(respond::unreachable(
-                    &binding,
-                    hop,
-                    self.0.authority.as_str(),
-                    &cause,
-                    true,
-                ))
-            }
-        };
-        match (outcome, upgrade) {
+        match (self.exchange(path, request).await, upgrade) {
             (Ok(response), Some(local)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 self.splice(response, local)
             }
-            (Ok(response), _) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
+            (Ok(response), _) => response,
+            // The request never left, so there is no session to speak in.
+            (Err(failure), _) if failure.hop == Hop::Request => failure.into_response(),
             // A failed upgrade of an rpc session tells user code nothing. One of a connect fails the caller's socket, which
             // a socket that opens and ends would not do: its reader would see a clean end.
             (Err(failure), Some(local)) if flow == Flow::Rpc => respond_on_socket(failure, key, local),
             (Err(failure), _) => failure.into_response(),
+        }
+    }
+
+    /// As [`Proxy::call`], for a caller in this process: a failure is an error, and the far side of an upgrade is taken
+    /// from a 101 with `hyper::upgrade::on`. Dropping the future drops the request.
+    pub async fn exchange<B>(&self, path: &str, request: Request<B>) -> Result<Response<Body>, Failure>
+    where
+        B: http_body_util::BodyExt<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let call = classify(request.uri(), request.headers()).map_err(respond::bad_request)?;
+        let (flow, binding) = (call.flow, call.binding);
+        tracing::debug!(flow = flow.name(), binding.name = %binding, upstream.host = %self.0.authority, "call");
+        let (hop, deadline) = if call.upgrade {
+            (Hop::Upgrade, self.0.deadlines.upgrade)
+        } else {
+            (Hop::Answer, self.0.deadlines.first_byte)
+        };
+        let outgoing = self.outgoing(path, request)?;
+        match tokio::time::timeout(deadline, self.0.client.request(outgoing)).await {
+            Ok(Ok(response)) => self.judge(&binding, flow, response).await,
+            Ok(Err(error)) => Err(self.unreachable(&binding, &error)),
+            Err(_) => {
+                let cause = format!("nothing came within {} s", deadline.as_secs_f32());
+                let host = self.0.authority.as_str();
+                Err(respond::unreachable(&binding, hop, host, &cause, true))
+            }
         }
     }
 
@@ -217,10 +219,7 @@ impl Proxy {
             query => {
                 let query = query.map(|query| format!("?{query}")).unwrap_or_default();
                 let target = format!("{}{path}{query}", self.0.prefix);
-                at(&self.0.scheme, &self.0.authority, &target).map_err(|error| Failure {
-                    status: StatusCode::BAD_REQUEST,
-                    text: format!("bowline: {error}"),
-                })?
+                at(&self.0.scheme, &self.0.authority, &target).map_err(respond::bad_request)?
             }
         };
         // `insert` replaces in place, so the order of the others stays as it came.
@@ -296,11 +295,7 @@ impl Proxy {
             cause = error.to_string();
             next = error.source();
         }
-        let hop = if error.is_connect() {
-            "connecting to"
-        } else {
-            "the request to"
-        };
+        let hop = if error.is_connect() { Hop::Connect } else { Hop::Send };
         let cause = if cause.is_empty() {
             error.to_string()
         } else {
