@@ -295,7 +295,11 @@ impl Proxy {
             cause = error.to_string();
             next = error.source();
         }
-        let hop = if error.is_connect() { Hop::Connect } else { Hop::Send };
+        let hop = if error.is_connect() {
+            Hop::Connect
+        } else {
+            Hop::Send
+        };
         let cause = if cause.is_empty() {
             error.to_string()
         } else {
