@@ -102,6 +102,12 @@ pub(crate) trait Backend: Send + Sync + 'static {
         false
     }
 
+    /// Whether it can do this at all, as far as that can be told before the first call.
+    fn check(&self, model: &str, task: Task) -> Result<(), String> {
+        let _ = (model, task);
+        Ok(())
+    }
+
     async fn run(&self, ask: Ask<'_>) -> Result<Output, AiError>;
 
     /// The websocket form: the far side's handshake is answered by the backend itself.

@@ -66,11 +66,24 @@ fn backend(
             })?;
             Ok(Arc::new(Cloudflare::new(Arc::clone(http), &url, account, credential)))
         }
+        Some("embedded") => embedded(&place, resources),
         _ => Err(ConfigError::new(
             format!("{place}.type"),
-            "must be \"openai\" or \"cloudflare\"",
+            "must be \"openai\", \"cloudflare\" or \"embedded\"",
         )),
     }
+}
+
+#[cfg(feature = "embedded")]
+fn embedded(_place: &str, resources: &Resources) -> Result<Arc<dyn Backend>, ConfigError> {
+    let store = bowline_models::ModelStore::in_cache(&resources.cache);
+    Ok(Arc::new(crate::embedded::Embedded::new(store)))
+}
+
+#[cfg(not(feature = "embedded"))]
+fn embedded(place: &str, _resources: &Resources) -> Result<Arc<dyn Backend>, ConfigError> {
+    let problem = "\"embedded\" needs a bowline that was built with the feature `embedded-models`";
+    Err(ConfigError::new(format!("{place}.type"), problem))
 }
 
 fn mapped(
@@ -108,6 +121,9 @@ fn mapped(
             "does not belong to `*`, whose models keep their names",
         ));
     }
+    found
+        .check(model.as_deref().unwrap_or(name), task)
+        .map_err(|problem| ConfigError::new(place("model"), problem))?;
     Ok(Mapped {
         backend: Arc::clone(found),
         backend_name: backend.to_owned(),

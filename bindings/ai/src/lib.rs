@@ -4,6 +4,8 @@ mod backend;
 mod binding;
 mod cloudflare;
 mod config;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod error;
 mod gateway;
 mod inference;
@@ -11,7 +13,6 @@ mod markdown;
 mod models;
 mod openai;
 mod rpc;
-mod sse;
 
 use std::sync::Arc;
 

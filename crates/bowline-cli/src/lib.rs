@@ -36,6 +36,7 @@ enum Command {
     Connect(commands::connect::ConnectArgs),
     Serve(commands::serve::ServeArgs),
     Access(commands::access::AccessArgs),
+    Models(commands::models::ModelsArgs),
 }
 
 /// Parses the command line and runs it.
@@ -61,6 +62,7 @@ fn run(command: Command) -> Result<(), CliError> {
     let env: env_vars::Env<'static> = &env_vars::process;
     match command {
         Command::Access(args) => commands::access::run(&args),
+        Command::Models(args) => commands::models::run(&args, env),
         Command::Serve(args) => block_on(commands::serve::run(args, env)),
         // One thread: it carries what one developer's tools send, and a request that never changes threads is answered
         // sooner (`cargo xtask bench proxy`).

@@ -4,9 +4,11 @@
 //! because upgrades need it and HTTP/2 has no reason phrases.
 
 mod client;
+mod events;
 mod http;
 mod tls;
 
 pub use client::{Client, Connector, IDLE, Upstream, client};
+pub use events::{EventTooLong, Events, event};
 pub use http::{Body, BoxError, Http, HttpError, Waits};
 pub use tls::{TlsError, client_config};

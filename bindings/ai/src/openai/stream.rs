@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bowline_binding::{Body, BoxError};
+use bowline_upstream::{Events, event};
 use bytes::Bytes;
 use http_body::Frame;
 use serde_json::{Value, json};
 
 use super::text::tool_call;
-use crate::sse::{Parser, event};
 
 /// Tools called in one answer, and the text of their arguments.
 const MOST_CALLS: usize = 128;
@@ -20,7 +20,7 @@ const LONGEST_ARGUMENTS: usize = 1 << 20;
 /// finished. Dropping it closes the connection to the server.
 pub(super) struct Translated {
     body: Body,
-    parser: Parser,
+    parser: Events,
     ready: VecDeque<Bytes>,
     calls: BTreeMap<u64, (String, String)>,
     usage: Option<Value>,
@@ -33,7 +33,7 @@ impl Translated {
     pub(super) fn new(body: Body) -> Self {
         Self {
             body,
-            parser: Parser::default(),
+            parser: Events::default(),
             ready: VecDeque::new(),
             calls: BTreeMap::new(),
             usage: None,

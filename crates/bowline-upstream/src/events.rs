@@ -3,9 +3,10 @@
 /// The longest event, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// Takes chunks, gives the `data` of events. Fields other than `data` do not matter to anyone here.
+/// Takes chunks of a stream of events (HTML standard, section 9.2), gives the `data` of those they complete. Other fields
+/// do not matter to anyone here.
 #[derive(Debug, Default)]
-pub(crate) struct Parser {
+pub struct Events {
     line: Vec<u8>,
     data: Option<Vec<u8>>,
     /// A line ended with CR: an LF right after it belongs to it.
@@ -15,11 +16,11 @@ pub(crate) struct Parser {
 /// An event is longer than events may be.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event is longer than {LONGEST} bytes")]
-pub(crate) struct TooLong;
+pub struct EventTooLong;
 
-impl Parser {
+impl Events {
     /// Reads a chunk and gives the events it completes.
-    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<Vec<Vec<u8>>, TooLong> {
+    pub fn push(&mut self, chunk: &[u8]) -> Result<Vec<Vec<u8>>, EventTooLong> {
         let mut events = Vec::new();
         for byte in chunk {
             match byte {
@@ -31,7 +32,7 @@ impl Parser {
                 byte => {
                     self.after_cr = false;
                     if self.line.len() == LONGEST {
-                        return Err(TooLong);
+                        return Err(EventTooLong);
                     }
                     self.line.push(*byte);
                 }
@@ -41,7 +42,7 @@ impl Parser {
     }
 
     /// The event, when the line ends one.
-    fn end_line(&mut self) -> Result<Option<Vec<u8>>, TooLong> {
+    fn end_line(&mut self) -> Result<Option<Vec<u8>>, EventTooLong> {
         let line = std::mem::take(&mut self.line);
         if line.is_empty() {
             return Ok(self.data.take());
@@ -54,15 +55,15 @@ impl Parser {
                     data.push(b'\n');
                     data.extend_from_slice(value);
                 }
-                Some(_) => return Err(TooLong),
+                Some(_) => return Err(EventTooLong),
             }
         }
         Ok(None)
     }
 }
 
-/// One event with `data`.
-pub(crate) fn event(data: &str) -> bytes::Bytes {
+/// One event with one line of `data`, as it is sent.
+pub fn event(data: &str) -> bytes::Bytes {
     format!("data: {data}\n\n").into()
 }
 
@@ -73,10 +74,10 @@ mod tests {
     #[test]
     fn any_cut_gives_the_same_events() {
         let text = b": comment\r\nevent: x\r\ndata: {\"a\":1}\r\n\r\ndata:two\ndata: lines\n\n\n\rid: 1\r\rdata\xc3\xa9: no\n\ndata: [DONE]\n\n";
-        let whole = Parser::default().push(text).unwrap();
+        let whole = Events::default().push(text).unwrap();
         assert_eq!(whole, [&b"{\"a\":1}"[..], b"two\nlines", b"[DONE]"]);
         for size in 1..text.len() {
-            let mut parser = Parser::default();
+            let mut parser = Events::default();
             let cut: Vec<_> = text.chunks(size).flat_map(|chunk| parser.push(chunk).unwrap()).collect();
             assert_eq!(cut, whole, "{size}");
         }
@@ -84,10 +85,10 @@ mod tests {
 
     #[test]
     fn endless_lines_end() {
-        let mut parser = Parser::default();
+        let mut parser = Events::default();
         let chunk = vec![b'x'; 1 << 16];
         assert!((0..32).any(|_| parser.push(&chunk).is_err()));
-        let mut parser = Parser::default();
+        let mut parser = Events::default();
         let lines = b"data: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n".repeat(1 << 10);
         assert!((0..32).any(|_| parser.push(&lines).is_err()));
     }
