@@ -59,11 +59,13 @@ impl Stage {
 
 async fn under_miniflare(version: Miniflare) -> Result<()> {
     let stage = Stage::new().await?;
-    let remote = stage.project.serve(Access::On).await?;
+    let mut remote = stage.project.serve(Access::On).await?;
     let proxy = stage.project.connect(remote.url(), &stage.token).await?;
     let mut worker = Driver::start(version, proxy.url()).await?;
     every_call(&mut worker, &stage).await?;
     worker.stop().await?;
+    // One process owns the state at a time.
+    remote.terminate().await?;
 
     let straight = stage.project.serve(Access::Off).await?;
     let mut worker = Driver::start(version, straight.url()).await?;
