@@ -292,3 +292,6 @@ fn sampling(inputs: &Map<String, Value>) -> Result<Sampling, AiError> {
 fn seed() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0
 }
+
+#[cfg(test)]
+mod tests;

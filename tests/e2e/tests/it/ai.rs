@@ -2,6 +2,9 @@
 //! a model server of our own behind it.
 
 use anyhow::Result;
+use bowline_client::Client;
+use bowline_client::ai::{Document, Message};
+use bowline_client::ai_gateway::{Backoff, GatewayOptions, Patch, Step};
 use bowline_e2e::flow;
 use bowline_e2e::peers::{Driver, Miniflare};
 use bowline_e2e::program::Program;
@@ -233,6 +236,79 @@ async fn gateway(worker: &mut impl TestWorker, stage: &Stage, beta: &Value) -> R
         assert_eq!(answer["logId"].as_str().map(str::len), Some(32), "{answer}");
     }
     assert_eq!(stage.server.seen().len(), asked + 1);
+    Ok(())
+}
+
+/// The typed clients, through the proxy: no Worker at all.
+#[tokio::test]
+async fn from_rust() -> Result<()> {
+    let stage = Stage::new().await?;
+    let remote = stage.project.serve(Access::On).await?;
+    let proxy = stage.project.connect(remote.url(), &stage.token).await?;
+    let ai = Client::builder(proxy.url()).build()?.ai("AI");
+
+    let said = ai.chat("@cf/echo", &[Message::system("be brief"), Message::user("hi")]).await?;
+    assert_eq!(said, "you said: hi");
+    let mut stream = ai.chat_stream("@cf/echo", &[Message::user("a b")]).await?;
+    let mut pieces = Vec::new();
+    while let Some(piece) = stream.next().await? {
+        pieces.push(piece);
+    }
+    assert_eq!(pieces, ["you ", "said: ", "a ", "b"]);
+    assert_eq!(ai.embed("@cf/embed", &["one", "three"]).await?[1][0], 5.0);
+    let answer = ai.run("@cf/echo", &json!({"prompt": "raw", "max_tokens": 3})).await?;
+    assert_eq!(answer["usage"]["total_tokens"], 8);
+    let audio = bowline_client::full("AUDIO");
+    let answer = ai.run_stream("@cf/listen", "audio/mpeg", audio, &json!({"language": "de"})).await?;
+    assert!(answer.request_id().is_some());
+    let text = bowline_client::collect(answer.response.into_body(), 1 << 20).await?;
+    assert_eq!(serde_json::from_slice::<Value>(&text)?["text"], "AUDIO from audio.mp3 in de by whisper");
+    assert_eq!(ai.models("echo").await?[0].task.name, "Text Generation");
+    let page = Document {
+        name: "a.html".into(),
+        media_type: "text/html".into(),
+        content: "<h1>x</h1>".into(),
+    };
+    assert_eq!(ai.to_markdown(&[page]).await?[0].data.as_deref(), Some("# x"));
+
+    let error = ai.run("@cf/none", &json!({"prompt": "x"})).await.unwrap_err();
+    assert!(error.to_string().contains("No such model @cf/none or task"), "{error}");
+    let mut broken = ai.chat_stream("@cf/cut", &[Message::user("a b")]).await?;
+    let error = loop {
+        match broken.next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a stream that broke off ended well"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.may_retry(), "{error}");
+    // Whoever drops a stream stops the model at the other end of the line.
+    let mut drip = ai.chat_stream("@cf/drip", &[Message::user("x")]).await?;
+    drip.next().await?;
+    stage.server.streams(1).await;
+    drop(drip);
+    tokio::time::timeout(std::time::Duration::from_secs(10), stage.server.streams(0)).await?;
+
+    let gateway = ai.gateway("gw");
+    let body = json!({"model": "echo", "messages": [{"role": "user", "content": "g"}]});
+    let options = GatewayOptions {
+        max_attempts: Some(2),
+        backoff: Some(Backoff::Linear),
+        ..GatewayOptions::default()
+    };
+    let answer = gateway.run(&[Step::new("server", "chat/completions", body)], &options).await?;
+    let log = answer.headers()["cf-aig-log-id"].to_str()?.to_owned();
+    let text = bowline_client::collect(answer.into_body(), 1 << 20).await?;
+    assert!(String::from_utf8_lossy(&text).contains("you said: g"));
+    let liked = Patch {
+        feedback: Some(1),
+        ..Patch::default()
+    };
+    gateway.patch_log(&log, &liked).await?;
+    assert_eq!(gateway.log(&log).await?["feedback"], 1);
+    assert_eq!(gateway.url("openai").await?, "https://gateway.test/v1/acc/gw/openai");
+    let error = gateway.log("nope").await.unwrap_err();
+    assert!(error.to_string().contains("Not Found"), "{error}");
     Ok(())
 }
 
