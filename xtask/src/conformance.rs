@@ -12,8 +12,10 @@ const AREAS: &[(&str, &str)] = &[
     ("line", "test(elimination) | test(wire) | test(refusal)"),
     (
         "bindings",
-        "test(miniflare) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network)",
+        "test(miniflare) | test(/^ai::/) | package(bowline-ai) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network)",
     ),
+    ("ai", "test(/^ai::/) | package(bowline-ai)"),
+    ("ai-gateway", "test(/^ai::/) | package(bowline-ai-gateway)"),
     ("d1", "test(miniflare) | package(bowline-d1)"),
     (
         "vectorize",

@@ -200,7 +200,13 @@ fn kinds_in_one_place(findings: &mut Findings) -> anyhow::Result<()> {
         if path.ends_with("bowline-remote/src/registry.rs") {
             continue;
         }
-        for kind in ["\"d1\"", "\"vectorize\"", "\"send_email\"", "\"vpc_network\""] {
+        for kind in [
+            "\"ai\"",
+            "\"d1\"",
+            "\"vectorize\"",
+            "\"send_email\"",
+            "\"vpc_network\"",
+        ] {
             if before_tests(&source).contains(kind) {
                 findings.add(format!("{} names the binding kind {kind}", path.display()));
             }
@@ -233,6 +239,7 @@ fn secrets_exposed_rarely(findings: &mut Findings) -> anyhow::Result<()> {
         let allowed = [
             "bowline-secret/src/lib.rs",
             "bowline-proxy/src/credentials.rs",
+            "bowline-ai-gateway/src/credential.rs",
             "commands/access.rs",
             "commands/demo.rs",
         ];

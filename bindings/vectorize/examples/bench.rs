@@ -102,9 +102,7 @@ struct Ours(Arc<dyn Binding>);
 impl Ours {
     fn open(state: &Path, dimensions: usize, ann: Value) -> anyhow::Result<Self> {
         let entry = json!({"index_name": "bench", "dimensions": dimensions, "metric": "cosine", "ann": ann});
-        let resources = Resources {
-            state: state.to_owned(),
-        };
+        let resources = Resources::new(state);
         Ok(Self((bowline_vectorize::DESCRIPTOR.build)(&entry, &resources)?))
     }
 

@@ -186,9 +186,7 @@ mod tests {
     use super::*;
 
     fn network(allow: &[String]) -> Arc<dyn Binding> {
-        let resources = Resources {
-            state: std::env::temp_dir(),
-        };
+        let resources = Resources::new(std::env::temp_dir());
         (crate::DESCRIPTOR.build)(&json!({"binding": "NET", "allow": allow}), &resources).unwrap()
     }
 

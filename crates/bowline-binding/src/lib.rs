@@ -18,9 +18,9 @@ mod fetch;
 mod service;
 mod worker_form;
 
-pub use body::{Body, BodyError, BoxError, collect, empty, full};
+pub use body::{Body, BodyError, BoxError, collect, collect_boxed, empty, full};
 pub use context::{CallContext, ConnectAddress};
-pub use descriptor::{Build, ConfigError, Descriptor, Registry, Resources};
+pub use descriptor::{Build, ConfigError, Descriptor, Registry, Resources, Variables};
 pub use error::{BindingError, ErrorKind, Retry};
 pub use fetch::{BoxDuplex, Duplex, FetchReply, FetchRequest, UpgradeRequest};
 pub use service::{BoxFuture, WireService};
@@ -45,6 +45,12 @@ pub struct Surfaces {
 pub trait Binding: Send + Sync + 'static {
     /// The flows this binding answers. The contract suite tests exactly these.
     fn surfaces(&self) -> Surfaces;
+
+    /// What a person should know before the first call, one line each: which models stand behind which names. Shown when
+    /// the binding starts.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Answers one request of the fetch flow. An `Err` is for failures that have no shape of the binding's own; the
     /// caller turns it into a plain text answer.

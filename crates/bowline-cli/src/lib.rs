@@ -37,6 +37,7 @@ enum Command {
     Connect(commands::connect::ConnectArgs),
     Serve(commands::serve::ServeArgs),
     Access(commands::access::AccessArgs),
+    Models(commands::models::ModelsArgs),
 }
 
 /// Parses the command line and runs it.
@@ -59,9 +60,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), CliError> {
-    let env = &env_vars::process;
+    let env: env_vars::Env<'static> = &env_vars::process;
     match command {
         Command::Access(args) => block_on(commands::access::run(args, env)),
+        Command::Models(args) => commands::models::run(&args, env),
         Command::Serve(args) => block_on(commands::serve::run(args, env)),
         // One thread: it carries what one developer's tools send, and a request that never changes threads is answered
         // sooner (`cargo xtask bench proxy`).

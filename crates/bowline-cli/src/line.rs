@@ -89,11 +89,12 @@ pub(crate) fn place(
     project: &Project,
     remote: Option<&Proxy>,
     state: &Path,
+    env: Env<'static>,
 ) -> Result<(Vec<Placed>, Services), CliError> {
     let is_remote = |entry: &BindingEntry| entry.remote && remote.is_some();
     let any_local = project.bindings.iter().any(|entry| !is_remote(entry));
     let router = if any_local {
-        project::router(project, |entry| !is_remote(entry), state)?
+        project::router(project, |entry| !is_remote(entry), state, env)?
     } else {
         Router::default()
     };

@@ -9,6 +9,7 @@ use bowline_secret::Secret;
 use http::Uri;
 
 use crate::Binding;
+use crate::ai::Ai;
 use crate::d1::D1;
 use crate::vectorize::Vectorize;
 
@@ -148,6 +149,11 @@ impl Client {
     /// The binding of a name, of whatever kind it is.
     pub fn binding(&self, name: impl Into<Arc<str>>) -> Binding {
         Binding::new(self.clone(), name.into())
+    }
+
+    /// Workers AI by the name of its binding.
+    pub fn ai(&self, name: impl Into<Arc<str>>) -> Ai {
+        Ai::new(self.binding(name))
     }
 
     /// A D1 database by the name of its binding.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! your program ─▶ Client ─▶ Binding ──(fetch, rpc)──▶ remote
-//!                   │          └ D1, Vectorize: typed, one file each
+//!                   │          └ AI, D1, Vectorize: typed, one file each
 //!                   └ credentials, connections, deadlines
 //! ```
 //!
@@ -33,6 +33,8 @@
 //! Every wait ends by one of the [`Deadlines`]. Every method is cancel safe: dropping its future drops the call, which
 //! the remote may have carried out by then.
 
+pub mod ai;
+pub mod ai_gateway;
 pub mod d1;
 pub mod vectorize;
 

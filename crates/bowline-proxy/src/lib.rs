@@ -18,13 +18,11 @@ mod proxy;
 mod refusal;
 mod respond;
 mod server;
-mod tls;
-mod upstream;
 
+pub use bowline_upstream::TlsError;
 pub use capability::Capability;
 pub use credentials::{CredentialState, ServiceToken};
 pub use proxy::{Body, Deadlines, OnRefusal, Proxy, ProxyError, ProxyOptions};
 pub use refusal::{Refusal, classify};
 pub use respond::{Failure, Hop};
 pub use server::serve;
-pub use tls::TlsError;

@@ -18,8 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::credentials::CredentialHeaders;
 use crate::respond::{self, Failure, Hop};
-use crate::upstream::{self, UpstreamClient};
-use crate::{CredentialState, TlsError, refusal, tls};
+use crate::{CredentialState, TlsError, refusal};
 
 /// A streamed body. The same type as `bowline_binding::Body`, without the dependency.
 pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -85,7 +84,7 @@ pub enum ProxyError {
 pub struct Proxy(Arc<Inner>);
 
 struct Inner {
-    client: UpstreamClient,
+    client: bowline_upstream::Client<Body>,
     scheme: http::uri::Scheme,
     authority: http::uri::Authority,
     host: HeaderValue,
@@ -120,14 +119,14 @@ impl Proxy {
         }
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| bad())?;
         let tls = if scheme.as_str() == "https" {
-            Some(tls::client_config(&options.extra_authorities)?)
+            Some(bowline_upstream::client_config(&options.extra_authorities)?)
         } else {
             None
         };
         let prefix = options.remote.path().trim_end_matches('/').to_owned();
         let root = at(&scheme, &authority, &format!("{prefix}/")).map_err(|_| bad())?;
         Ok(Self(Arc::new(Inner {
-            client: upstream::client(tls, options.deadlines.connect),
+            client: bowline_upstream::client(tls, options.deadlines.connect),
             scheme,
             authority,
             host,

@@ -128,15 +128,21 @@ fn exposed(index: usize, binding: &BindingEntry, form: WorkerForm) -> String {
             let wrapped = fields(&[("moduleName", text(module)), ("innerBindings", list(&bindings))]);
             fields(&[name, ("wrapped", wrapped)])
         }
-        WorkerForm::Rpc | WorkerForm::Network => {
-            let props = serde_json::json!({ "binding": binding.name }).to_string();
-            let service = fields(&[
-                ("name", text("shim")),
-                ("props", fields(&[("json", text(&props))])),
-            ]);
-            fields(&[name, ("service", service)])
+        WorkerForm::WrappedRpc { module, fetcher } => {
+            let inner = fields(&[("name", text(fetcher)), ("service", to_shim(binding))]);
+            let wrapped = fields(&[("moduleName", text(module)), ("innerBindings", list(&[inner]))]);
+            fields(&[name, ("wrapped", wrapped)])
         }
+        WorkerForm::Rpc | WorkerForm::Network => fields(&[name, ("service", to_shim(binding))]),
     }
+}
+
+fn to_shim(binding: &BindingEntry) -> String {
+    let props = serde_json::json!({ "binding": binding.name }).to_string();
+    fields(&[
+        ("name", text("shim")),
+        ("props", fields(&[("json", text(&props))])),
+    ])
 }
 
 fn shim(capnweb: &str) -> String {

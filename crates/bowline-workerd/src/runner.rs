@@ -93,7 +93,10 @@ impl Runner {
             }
         }
         let network = bindings.iter().any(|(_, form)| *form == WorkerForm::Network);
-        let shim = network || bindings.iter().any(|(_, form)| *form == WorkerForm::Rpc);
+        let shim = network
+            || bindings
+                .iter()
+                .any(|(_, form)| matches!(form, WorkerForm::Rpc | WorkerForm::WrappedRpc { .. }));
         let capnweb = match &toolchain.capnweb {
             Some(path) if shim => Some(
                 tokio::fs::read_to_string(path)

@@ -23,6 +23,7 @@ const options = {
 			d1Databases: { DB: { id: "main", remoteProxyConnectionString } },
 			vectorize: { VEC: { index_name: "main", remoteProxyConnectionString } },
 			email: { send_email: [{ name: "MAIL", remoteProxyConnectionString }] },
+			ai: { binding: "AI", remoteProxyConnectionString },
 			vpcNetworks: { VPC: { network_id: "main", remoteProxyConnectionString } },
 		};
 	},
@@ -44,6 +45,7 @@ const options = {
 							VEC: { type: "vectorize", name: "main", dev },
 							MAIL: { type: "send-email", dev },
 							VPC: { type: "vpc-network", networkId: "main", dev },
+							AI: { type: "ai", dev },
 						},
 					},
 					dev: { remoteProxyConnectionString: new URL(connection) },

@@ -96,7 +96,79 @@ const calls = {
 		const close = await closed;
 		return { status: response.status, protocol: response.headers.get("sec-websocket-protocol"), messages, close };
 	},
+
+	"ai.run": async (env, args) => {
+		const result = await env.AI.run(args.model, args.inputs, args.options);
+		return { result: await drained(result), requestId: env.AI.lastRequestId, logId: env.AI.aiGatewayLogId };
+	},
+	"ai.code": async (env, args) => {
+		const error = await env.AI.run(args.model, args.inputs).then(
+			() => undefined,
+			(error) => error,
+		);
+		return { name: error?.name, message: error?.message, code: env.AI.lastRequestInternalStatusCode, status: env.AI.lastRequestHttpStatusCode };
+	},
+	"ai.raw": async (env, args) => describe(await env.AI.run(args.model, args.inputs, { returnRawResponse: true })),
+	"ai.media": (env, args) => {
+		const body = new ReadableStream({
+			start(controller) {
+				controller.enqueue(new TextEncoder().encode(args.text));
+				controller.close();
+			},
+		});
+		const audio = { body, contentType: args.contentType };
+		return env.AI.run(args.model, { ...args.inputs, audio });
+	},
+	// Reads one chunk of a stream and goes away.
+	"ai.leave": async (env, args) => {
+		const stream = await env.AI.run(args.model, { ...args.inputs, stream: true });
+		const reader = stream.getReader();
+		const { value } = await reader.read();
+		await reader.cancel();
+		return new TextDecoder().decode(value);
+	},
+	"ai.websocket": async (env, args) => {
+		const response = await env.AI.run(args.model, args.inputs, { websocket: true });
+		const socket = response.webSocket;
+		if (!socket) return describe(response);
+		const messages = [];
+		const closed = new Promise((resolve, reject) => {
+			socket.addEventListener("message", ({ data }) => {
+				messages.push(data);
+				if (messages.length === 1) socket.send(args.text);
+				else socket.close(1000, "done");
+			});
+			socket.addEventListener("close", resolve);
+			socket.addEventListener("error", ({ message }) => reject(new Error(`websocket: ${message}`)));
+		});
+		socket.accept();
+		await closed;
+		return { status: response.status, messages };
+	},
+	"ai.models": (env, args) => env.AI.models(args),
+	"ai.toMarkdown": (env, args) => {
+		const files = args.files.map(({ name, type, text }) => ({ name, blob: new Blob([text], { type }) }));
+		return env.AI.toMarkdown(files, args.options);
+	},
+	"ai.supported": (env) => env.AI.toMarkdown().supported(),
+	"gateway.run": async (env, args) => describe(await gateway(env, args).run(args.data, args.options)),
+	"gateway.getUrl": (env, args) => gateway(env, args).getUrl(args.provider),
+	"gateway.getLog": async (env, args) => {
+		const log = await gateway(env, args).getLog(args.log);
+		return { ...log, isDate: log.created_at instanceof Date };
+	},
+	"gateway.patchLog": (env, args) => gateway(env, args).patchLog(args.log, args.data),
+	"ai.aiSearch": (env) => env.AI.aiSearch().list(),
+	"ai.autorag": (env) => env.AI.autorag("docs").search({ query: "q" }),
 };
+
+/** The gateway by HTTP, or by RPC with `beta`. */
+const gateway = (env, { id, beta }) => env.AI.gateway(id, beta === undefined ? undefined : { beta });
+
+/** A stream as text, anything else as it is. */
+async function drained(result) {
+	return result instanceof ReadableStream ? { stream: await new Response(result).text() } : result;
+}
 
 async function describe(response) {
 	return {

@@ -43,11 +43,13 @@ pub struct Project {
     folder: TempDir,
     /// The value of `BOWLINE_LOG` for everything that is started.
     pub log: Option<&'static str>,
+    /// Further environment variables for everything that is started.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 impl Project {
     /// A project with one binding of each kind: `DB`, `VEC` (3 dimensions, cosine, metadata index on the text `genre`),
-    /// `MAIL` (to example.com addresses named in the tests) and `VPC` that may reach `allow`.
+    /// `MAIL` (to example.com addresses named in the tests), `VPC` that may reach `allow`, and `AI` without a model.
     pub fn new(allow: &[String]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let wrangler = json!({
@@ -56,6 +58,7 @@ impl Project {
             "vectorize": [{"binding": "VEC", "index_name": "main", "remote": true}],
             "send_email": [{"name": "MAIL", "allowed_destination_addresses": ["to@example.com", "two@example.com"], "remote": true}],
             "vpc_networks": [{"binding": "VPC", "network_id": "main", "remote": true}],
+            "ai": {"binding": "AI", "remote": true},
         });
         let bowline = json!({"bindings": {
             "VEC": {"dimensions": 3, "metric": "cosine", "metadata_indexes": [{"property": "genre", "type": "string"}]},
@@ -67,7 +70,20 @@ impl Project {
             folder.path().join("worker.mjs"),
             include_str!("../driver/worker.mjs"),
         )?;
-        Ok(Self { folder, log: None })
+        Ok(Self {
+            folder,
+            log: None,
+            variables: Vec::new(),
+        })
+    }
+
+    /// Sets what `bowline.jsonc` says of one binding.
+    pub fn configure(&self, binding: &str, members: Value) -> Result<()> {
+        let file = self.folder.path().join("bowline.jsonc");
+        let mut document: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+        document["bindings"][binding] = members;
+        std::fs::write(file, document.to_string())?;
+        Ok(())
     }
 
     /// The project's folder.
@@ -90,6 +106,7 @@ impl Project {
         if let Some(log) = self.log {
             command.env("BOWLINE_LOG", log);
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 
@@ -171,6 +188,7 @@ impl Project {
         if let Some(log) = self.log {
             command.env("BOWLINE_LOG", log);
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 

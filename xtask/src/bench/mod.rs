@@ -1,5 +1,6 @@
 //! `cargo xtask bench AREA`: measurements against the best peer there is, all in one run.
 
+mod ai;
 mod capnweb;
 mod client;
 mod peers;
@@ -18,6 +19,12 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum Area {
+    /// Workers AI through the whole line against straight at the model server.
+    Ai {
+        /// Print one JSON object a row.
+        #[arg(long)]
+        json: bool,
+    },
     /// `bowline connect` against nginx and against no proxy.
     Proxy {
         /// Print one JSON object a row.
@@ -52,6 +59,7 @@ enum Area {
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let (rows, json) = match &args.area {
+        Area::Ai { json } => (ai::run()?, *json),
         Area::Proxy { json } => (proxy::run()?, *json),
         Area::Capnweb { json } => (capnweb::run()?, *json),
         Area::Vectorize { json, vectors, alone } => (vectorize::run(*vectors, *alone)?, *json),

@@ -43,7 +43,7 @@ enum AccessMode {
 }
 
 /// Runs `bowline serve` until a signal.
-pub(crate) async fn run(args: ServeArgs, env: Env<'_>) -> Result<(), CliError> {
+pub(crate) async fn run(args: ServeArgs, env: Env<'static>) -> Result<(), CliError> {
     if args.access == AccessMode::Off && !args.listen.ip().is_loopback() {
         return Err(CliError::message(
             Kind::User,
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: ServeArgs, env: Env<'_>) -> Result<(), CliError> {
     }
     let project = project::load(&args.config)?;
     let store = args.state.open(env).await?;
-    let router = project::router(&project, |_| true, &args.state.state)?;
+    let router = project::router(&project, |_| true, &args.state.state, env)?;
     let mode = match args.access {
         AccessMode::Off => Mode::Open,
         AccessMode::ServiceToken => Mode::Guard,

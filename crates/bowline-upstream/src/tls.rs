@@ -1,4 +1,4 @@
-//! TLS towards the remote: the system's roots and whatever extra authorities the user trusts.
+//! TLS towards the next hop: the system's roots and whatever extra authorities the user trusts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub enum TlsError {
 }
 
 /// A client configuration that speaks HTTP/1.1 only: upgrades need it.
-pub(crate) fn client_config(extra: &[PathBuf]) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn client_config(extra: &[PathBuf]) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = Vec::new();
     for file in extra {
         roots.extend(authorities(file)?);

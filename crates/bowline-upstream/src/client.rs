@@ -1,4 +1,4 @@
-//! Connections to the remote, pooled.
+//! The client and its connections.
 
 use std::io;
 use std::pin::Pin;
@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
@@ -17,18 +18,22 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::proxy::Body;
-
 /// An idle connection is kept this long; servers commonly close after 60 to 75 seconds.
-pub(crate) const IDLE: Duration = Duration::from_secs(50);
+pub const IDLE: Duration = Duration::from_secs(50);
 /// Idle connections kept.
 const IDLE_CONNECTIONS: usize = 64;
 
-pub(crate) type UpstreamClient = Client<Connector, Body>;
+/// A client for bodies of type `B`. Cheap to clone; clones share the pool.
+pub type Client<B> = legacy::Client<Connector, B>;
 
-/// A client that sends what it is given: header case and bytes kept, nothing added but `Host` where there is none.
-pub(crate) fn client(tls: Option<Arc<ClientConfig>>, connect: Duration) -> UpstreamClient {
-    Client::builder(TokioExecutor::new())
+/// A client that sends what it is given: header case and bytes kept, `Host` is the caller's to add.
+///
+/// `connect` bounds opening a connection, TLS included. Without `tls`, `https` URLs are refused.
+pub fn client<B>(tls: Option<Arc<ClientConfig>>, connect: Duration) -> Client<B>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+{
+    legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
@@ -38,8 +43,8 @@ pub(crate) fn client(tls: Option<Arc<ClientConfig>>, connect: Duration) -> Upstr
 }
 
 /// Opens TCP, and TLS for `https`, within one deadline.
-#[derive(Clone)]
-pub(crate) struct Connector {
+#[derive(Debug, Clone)]
+pub struct Connector {
     tls: Option<Arc<ClientConfig>>,
     connect: Duration,
 }
@@ -81,6 +86,8 @@ async fn open(uri: Uri, tls: Option<Arc<ClientConfig>>) -> io::Result<Upstream> 
     // Small frames must not wait for a full segment; a socket that refuses still works.
     let _ = stream.set_nodelay(true);
     match tls.filter(|_| secure) {
+        // Plain text on a connection that should be secret would carry credentials.
+        None if secure => Err(io::Error::other("this client was made without TLS")),
         None => Ok(Upstream::Plain(TokioIo::new(stream))),
         Some(config) => {
             let name = ServerName::try_from(host).map_err(io::Error::other)?;
@@ -91,8 +98,11 @@ async fn open(uri: Uri, tls: Option<Arc<ClientConfig>>) -> io::Result<Upstream> 
 }
 
 /// One connection.
-pub(crate) enum Upstream {
+#[derive(Debug)]
+pub enum Upstream {
+    /// TCP.
     Plain(TokioIo<TcpStream>),
+    /// TLS over TCP.
     Tls(Box<TokioIo<TlsStream<TcpStream>>>),
 }
 
