@@ -1,5 +1,7 @@
 //! What a backing store must do: run one call, whole or not at all.
 
+use bowline_binding::Body;
+
 use crate::bookmark::Bookmark;
 use crate::error::D1Error;
 
@@ -74,4 +76,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     ///
     /// Cancel safe: a call whose future is dropped before its turn is not run; one that has begun is completed.
     async fn run(&self, call: Call) -> Result<Answer, D1Error>;
+
+    /// The database as one SQLite file, consistent and of one moment, while calls go on.
+    async fn dump(&self) -> Result<Body, D1Error>;
 }
