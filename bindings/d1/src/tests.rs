@@ -40,9 +40,7 @@ impl Database {
 
     fn open(state: Arc<tempfile::TempDir>) -> Self {
         let entry = json!({"binding": "DB", "database_name": "x", "database_id": "test"});
-        let resources = Resources {
-            state: state.path().to_owned(),
-        };
+        let resources = Resources::new(state.path().to_owned());
         let binding = (crate::DESCRIPTOR.build)(&entry, &resources).unwrap();
         Self { binding, state }
     }

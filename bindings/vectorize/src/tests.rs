@@ -14,9 +14,7 @@ struct Index {
 }
 
 fn build(entry: &Value, state: &tempfile::TempDir) -> Result<Arc<dyn Binding>, ConfigError> {
-    let resources = Resources {
-        state: state.path().to_owned(),
-    };
+    let resources = Resources::new(state.path().to_owned());
     (crate::DESCRIPTOR.build)(entry, &resources)
 }
 

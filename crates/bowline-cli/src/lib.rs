@@ -10,6 +10,7 @@ mod output;
 mod project;
 mod settings;
 mod signal;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -58,10 +59,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), CliError> {
-    let env = &env_vars::process;
+    let env: env_vars::Env<'static> = &env_vars::process;
     match command {
         Command::Access(args) => commands::access::run(&args),
-        Command::Serve(args) => block_on(commands::serve::run(args)),
+        Command::Serve(args) => block_on(commands::serve::run(args, env)),
         // One thread: it carries what one developer's tools send, and a request that never changes threads is answered
         // sooner (`cargo xtask bench proxy`).
         Command::Connect(args) => run_on(Builder::new_current_thread(), commands::connect::run(args, env)),

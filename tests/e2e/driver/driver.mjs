@@ -23,6 +23,8 @@ const options = {
 			d1Databases: { DB: { id: "main", remoteProxyConnectionString } },
 			vectorize: { VEC: { index_name: "main", remoteProxyConnectionString } },
 			email: { send_email: [{ name: "MAIL", remoteProxyConnectionString }] },
+			serviceBindings: { SVC: { name: "callee", remoteProxyConnectionString }, PLAIN: { name: "plain", remoteProxyConnectionString } },
+			dispatchNamespaces: { CUSTOMERS: { namespace: "customers", remoteProxyConnectionString } },
 			vpcNetworks: { VPC: { network_id: "main", remoteProxyConnectionString } },
 		};
 	},
@@ -43,6 +45,9 @@ const options = {
 							DB: { type: "d1", id: "main", dev },
 							VEC: { type: "vectorize", name: "main", dev },
 							MAIL: { type: "send-email", dev },
+							SVC: { type: "worker", worker: "callee", dev },
+							PLAIN: { type: "worker", worker: "plain", dev },
+							CUSTOMERS: { type: "dispatch-namespace", namespace: "customers", dev },
 							VPC: { type: "vpc-network", networkId: "main", dev },
 						},
 					},

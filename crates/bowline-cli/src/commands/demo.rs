@@ -171,7 +171,7 @@ impl Check {
 }
 
 /// Runs the demo.
-pub(crate) async fn run(args: DemoArgs, env: Env<'_>) -> Result<(), CliError> {
+pub(crate) async fn run(args: DemoArgs, env: Env<'static>) -> Result<(), CliError> {
     let mut stop = std::pin::pin!(signal::stop());
     tokio::select! {
         shown = show(&args, env) => {
@@ -193,7 +193,7 @@ struct Stage {
     _remote: tokio_util::sync::DropGuard,
 }
 
-async fn show(args: &DemoArgs, env: Env<'_>) -> Result<Option<Stage>, CliError> {
+async fn show(args: &DemoArgs, env: Env<'static>) -> Result<Option<Stage>, CliError> {
     let internal = |error: anyhow::Error| CliError::new(Kind::Internal, error);
     let say = |text: &str| {
         if !args.json {
@@ -210,6 +210,7 @@ async fn show(args: &DemoArgs, env: Env<'_>) -> Result<Option<Stage>, CliError> 
         &project,
         |_| true,
         &folder.path().join("remote"),
+        env,
     )?);
 
     let tokens = TokenStore::in_memory().map_err(|error| internal(error.into()))?;
@@ -255,7 +256,7 @@ async fn show(args: &DemoArgs, env: Env<'_>) -> Result<Option<Stage>, CliError> 
             *telling.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
         });
         let proxy = line::quiet_proxy(url, state, env, Some(on_refusal))?;
-        let (_, services) = line::place(&project, Some(&proxy), folder.path())?;
+        let (_, services) = line::place(&project, Some(&proxy), folder.path(), env)?;
         let (log, mut logged) = mpsc::channel(LOG);
         let keep: OutputSink = Arc::new(move |line| {
             let (Output::Out(line) | Output::Err(line)) = line;

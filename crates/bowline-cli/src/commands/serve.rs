@@ -9,6 +9,7 @@ use bowline_remote::{Gateway, Remote, TokenStore, serve};
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
+use crate::env_vars::Env;
 use crate::error::{CliError, Kind};
 use crate::{output, project, signal};
 
@@ -41,7 +42,7 @@ enum AccessMode {
 }
 
 /// Runs `bowline serve` until a signal.
-pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: ServeArgs, env: Env<'static>) -> Result<(), CliError> {
     if args.access == AccessMode::Off && !args.listen.ip().is_loopback() {
         return Err(CliError::message(
             Kind::User,
@@ -54,7 +55,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
     }
     let project = project::load(&args.config)?;
     let tokens = TokenStore::open(&args.state).map_err(|error| CliError::new(Kind::Internal, error))?;
-    let router = project::router(&project, |_| true, &args.state)?;
+    let router = project::router(&project, |_| true, &args.state, env)?;
     let gate = if args.access == AccessMode::Off {
         Gate::Open
     } else {

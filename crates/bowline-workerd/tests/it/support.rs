@@ -251,6 +251,7 @@ async fn start_within(
                 .map(|descriptor| descriptor.worker)
         },
         listen: "127.0.0.1:0".parse().unwrap(),
+        callee: None,
         toolchain,
         temp_dir: std::env::temp_dir(),
         ready_within,

@@ -8,4 +8,5 @@ mod elimination;
 mod failures;
 mod miniflare;
 mod secrets;
+mod service;
 mod wire;
