@@ -9,6 +9,7 @@ use bowline_remote::REGISTRY;
 use bowline_workerd::{Host, HostOptions, Output, ToolchainOptions};
 
 use crate::env_vars::{self, Env};
+use crate::error::CliError;
 use crate::{line, output, project};
 
 /// From starting workerd to its listening.
@@ -23,9 +24,10 @@ pub(crate) fn host(folder: &Path, state: &Path, env: Env<'static>) -> Arc<dyn Wo
         let host = Weak::clone(host);
         Host::new(HostOptions {
             load: Box::new(move |path| {
-                let project = project::load(path)?;
+                let told = |error: CliError| error.to_string();
+                let project = project::load(path).map_err(told)?;
                 let host = host.upgrade().ok_or("the host has ended")?;
-                let router = project::router_with(&project, |_| true, &state, env, host)?;
+                let router = project::router_with(&project, |_| true, &state, env, host).map_err(told)?;
                 let services = line::all_local(&project, router);
                 Ok((project, services))
             }),

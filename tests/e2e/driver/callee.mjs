@@ -21,9 +21,9 @@ export class Admin extends WorkerEntrypoint {
 		const url = new URL(request.url);
 		if (request.headers.get("upgrade") === "websocket") {
 			const [client, server] = Object.values(new WebSocketPair());
+			server.binaryType = "arraybuffer";
 			server.accept();
 			server.addEventListener("message", ({ data }) => server.send(data));
-			server.addEventListener("close", ({ code, reason }) => server.close(code, reason));
 			const headers = { "sec-websocket-protocol": request.headers.get("sec-websocket-protocol") ?? "none" };
 			return new Response(null, { status: 101, webSocket: client, headers });
 		}

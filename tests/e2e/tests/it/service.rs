@@ -264,7 +264,8 @@ async fn a_service_that_cannot_start_says_why() -> Result<()> {
         "export default { fetch( }",
     )?;
     let token = project.new_token("service").await?;
-    let mut worker = project.dev(remote.url(), &token).await?;
+    let proxy = project.connect(remote.url(), &token).await?;
+    let mut worker = Driver::start(Miniflare::V5, proxy.url()).await?;
     let answer = worker
         .ok("svc.fetch", json!({"url": "https://callee.example/"}))
         .await?;
