@@ -12,9 +12,17 @@ const AREAS: &[(&str, &str)] = &[
     ("line", "test(elimination) | test(wire) | test(refusal)"),
     (
         "bindings",
-        "test(miniflare) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network)",
+        "test(miniflare) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network) | test(/^d1::/) | test(service) | package(bowline-service) | package(bowline-dispatch)",
     ),
-    ("d1", "test(miniflare) | package(bowline-d1)"),
+    ("d1", "test(miniflare) | test(/^d1::/) | package(bowline-d1)"),
+    (
+        "service",
+        "test(service) | package(bowline-service) | (package(bowline-workerd) & test(host))",
+    ),
+    (
+        "dispatch",
+        "test(service_and_dispatch) | package(bowline-dispatch)",
+    ),
     ("vectorize", "test(miniflare) | package(bowline-vectorize)"),
     ("send-email", "test(miniflare) | package(bowline-send-email)"),
     ("vpc-network", "test(miniflare) | package(bowline-vpc-network)"),

@@ -26,7 +26,8 @@ impl Touched {
     /// Takes note of one action.
     pub(crate) fn note(&mut self, action: &AuthAction<'_>) {
         let write = match *action {
-            AuthAction::Read { .. } => {
+            // A recursion reads what it has queued.
+            AuthAction::Read { .. } | AuthAction::Recursive => {
                 self.reads = true;
                 return;
             }

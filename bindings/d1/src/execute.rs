@@ -421,7 +421,6 @@ fn bind(prepared: &mut rusqlite::Statement<'_>, params: &[Param]) -> rusqlite::R
     for (index, param) in (1..).zip(params) {
         match param {
             Param::Null => prepared.raw_bind_parameter(index, Null),
-            Param::Integer(value) => prepared.raw_bind_parameter(index, value),
             Param::Real(value) => prepared.raw_bind_parameter(index, value),
             Param::Text(value) => prepared.raw_bind_parameter(index, value),
             Param::Blob(value) => prepared.raw_bind_parameter(index, value),

@@ -120,11 +120,7 @@ fn read(request: &Value) -> Result<Vec<Statement>, D1Error> {
 fn param(value: &Value) -> Option<Param> {
     Some(match value {
         Value::Null => Param::Null,
-        Value::Bool(value) => Param::Integer((*value).into()),
-        // The same numbers are integers as in JSON text.
-        Value::Number(number) if number.fract() == 0.0 && number.abs() < 9.2e18 => {
-            Param::Integer(*number as i64)
-        }
+        Value::Bool(value) => Param::Real(f64::from(u8::from(*value))),
         Value::Number(number) => Param::Real(*number),
         Value::String(text) => Param::Text(text.clone()),
         Value::Bytes(bytes, BytesKind::Uint8Array | BytesKind::ArrayBuffer) => Param::Blob(bytes.clone()),

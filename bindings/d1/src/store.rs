@@ -5,11 +5,11 @@ use bowline_binding::Body;
 use crate::bookmark::Bookmark;
 use crate::error::D1Error;
 
-/// One bound value.
+/// One bound value. Every number is a REAL, as JavaScript's are: a column with INTEGER affinity makes an integer of it, a
+/// TEXT column `1.0` (so does workerd 2026-11-17).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Param {
     Null,
-    Integer(i64),
     Real(f64),
     Text(String),
     Blob(Vec<u8>),

@@ -207,8 +207,8 @@ async fn values_go_in_and_come_out() {
     let db = Database::new();
     for (value, kind) in [
         (json!(null), "null"),
-        (json!(1), "integer"),
-        (json!(-9_007_199_254_740_991_i64), "integer"),
+        (json!(1.0), "real"),
+        (json!(-9_007_199_254_740_991.0), "real"),
         (json!(1.5), "real"),
         (json!(1e300), "real"),
         (json!("a\"\u{1}é😀"), "text"),
@@ -222,7 +222,16 @@ async fn values_go_in_and_come_out() {
     }
     assert_eq!(
         db.rows("SELECT ?, ?", json!([true, false])).await,
-        json!([[1, 0]])
+        json!([[1.0, 0.0]])
+    );
+    // Affinity makes of a number what the column is.
+    db.sql("CREATE TABLE affinity(i INTEGER, t TEXT, n)").await;
+    db.rows("INSERT INTO affinity VALUES (?1, ?1, ?1)", json!([1]))
+        .await;
+    assert_eq!(
+        db.rows("SELECT typeof(i), t, typeof(n) FROM affinity LIMIT ?", json!([1]))
+            .await,
+        json!([["integer", "1.0", "real"]])
     );
     assert_eq!(db.rows("SELECT 9e999", json!([])).await, json!([[null]]));
     for bad in [

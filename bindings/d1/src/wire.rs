@@ -92,11 +92,8 @@ fn statement(value: Value, place: &str) -> Result<Statement, D1Error> {
 fn param(value: &Value) -> Option<Param> {
     Some(match value {
         Value::Null => Param::Null,
-        Value::Bool(value) => Param::Integer((*value).into()),
-        Value::Number(number) => match number.as_i64() {
-            Some(integer) => Param::Integer(integer),
-            None => Param::Real(number.as_f64()?),
-        },
+        Value::Bool(value) => Param::Real(f64::from(u8::from(*value))),
+        Value::Number(number) => Param::Real(number.as_f64()?),
         Value::String(text) => Param::Text(text.clone()),
         Value::Array(bytes) => Param::Blob(
             bytes

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod capnweb;
+mod d1;
 mod demo;
 mod elimination;
 mod failures;
