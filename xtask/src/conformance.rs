@@ -12,14 +12,22 @@ const AREAS: &[(&str, &str)] = &[
     ("line", "test(elimination) | test(wire) | test(refusal)"),
     (
         "bindings",
-        "test(miniflare) | test(/^ai::/) | package(bowline-ai) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network)",
+        "test(miniflare) | test(/^ai::/) | test(/^d1::/) | test(service) | package(bowline-ai) | package(bowline-ai-gateway) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network) | package(bowline-service) | package(bowline-dispatch)",
     ),
     ("ai", "test(/^ai::/) | package(bowline-ai)"),
     ("ai-gateway", "test(/^ai::/) | package(bowline-ai-gateway)"),
-    ("d1", "test(miniflare) | package(bowline-d1)"),
+    ("d1", "test(miniflare) | test(/^d1::/) | package(bowline-d1)"),
     (
         "vectorize",
         "test(miniflare) | test(vectorize) | package(bowline-vectorize)",
+    ),
+    (
+        "service",
+        "test(service) | package(bowline-service) | (package(bowline-workerd) & test(host))",
+    ),
+    (
+        "dispatch",
+        "test(service_and_dispatch) | package(bowline-dispatch)",
     ),
     ("client", "test(rust_client) | package(bowline-client)"),
     ("send-email", "test(miniflare) | package(bowline-send-email)"),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Binding, BoxError, WorkerForm};
+use crate::{Binding, BoxError, WorkerForm, WorkerHost};
 
 /// Reads one environment variable. Libraries do not look at the process's own.
 pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -21,10 +21,12 @@ pub struct Resources {
     pub authorities: Vec<PathBuf>,
     /// Where secrets come from that a configuration names and does not hold.
     pub variables: Variables,
+    /// Runs Workers that a binding calls; absent where none can be run.
+    pub workers: Option<Arc<dyn WorkerHost>>,
 }
 
 impl Resources {
-    /// State in a folder, no variables, no extra authorities; relative paths and the cache in that folder, too.
+    /// State in a folder, no variables, no extra authorities, no Workers; relative paths and the cache in that folder, too.
     pub fn new(state: impl Into<PathBuf>) -> Self {
         let state = state.into();
         Self {
@@ -33,6 +35,7 @@ impl Resources {
             state,
             authorities: Vec::new(),
             variables: Arc::new(|_| None),
+            workers: None,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! ```text
 //! router ──▶ Binding::fetch    HTTP in, HTTP out (or a spliced upgrade)
 //!        ──▶ Binding::target   the object that answers Cap'n Web calls
+//!        ──▶ Binding::session  or a WebSocket to whoever does
 //!        ──▶ Binding::connect  a byte stream to an address
 //! ```
 
@@ -14,17 +15,21 @@ mod body;
 mod context;
 mod descriptor;
 mod error;
+mod exchange;
 mod fetch;
 mod service;
 mod worker_form;
+mod worker_host;
 
 pub use body::{Body, BodyError, BoxError, collect, collect_boxed, empty, full};
 pub use context::{CallContext, ConnectAddress};
 pub use descriptor::{Build, ConfigError, Descriptor, Registry, Resources, Variables};
 pub use error::{BindingError, ErrorKind, Retry};
+pub use exchange::{ExchangeError, exchange, open_websocket};
 pub use fetch::{BoxDuplex, Duplex, FetchReply, FetchRequest, UpgradeRequest};
 pub use service::{BoxFuture, WireService};
 pub use worker_form::{InnerBinding, WorkerForm};
+pub use worker_host::{OutboundSpec, WorkerHost, WorkerSpec};
 
 /// Which of the three flows a binding answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,6 +67,14 @@ pub trait Binding: Send + Sync + 'static {
     /// The main object of one Cap'n Web session.
     fn target(&self, cx: &CallContext) -> Result<std::sync::Arc<dyn capnweb::Target>, BindingError> {
         Err(BindingError::unsupported("rpc", &cx.binding))
+    }
+
+    /// For sessions that somebody else serves: opens a WebSocket to them, its handshake done. The frames of both sides are
+    /// spliced as they are, and [`target`](Self::target) is not asked. The future is run by the session's first byte, for
+    /// many sessions are opened and never used.
+    fn session(&self, cx: &CallContext) -> Option<BoxFuture<'static, Result<BoxDuplex, BindingError>>> {
+        let _ = cx;
+        None
     }
 
     /// Opens a byte stream to `to`, which is exactly what user code passed to `connect()`.

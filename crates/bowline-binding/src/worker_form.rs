@@ -23,6 +23,9 @@ pub enum WorkerForm {
     },
     /// Methods become Cap'n Web calls; fetch works, too.
     Rpc,
+    /// An object whose `get(name, args, options)` gives a Worker, to be fetched from and called; what `get` was given
+    /// travels with each call.
+    Dispatcher,
     /// Fetch, and `connect()` to an address. Needs workerd's experimental features, for only they let a Worker answer
     /// `connect()`.
     Network,

@@ -11,6 +11,7 @@ mod output;
 mod project;
 mod settings;
 mod signal;
+mod workers;
 
 use std::process::ExitCode;
 

@@ -84,6 +84,13 @@ pub(crate) struct Placed {
 /// Who answers for each binding of a project.
 pub(crate) type Services = HashMap<String, Arc<dyn WireService>>;
 
+/// Everything answered by one router in this process.
+pub(crate) fn all_local(project: &Project, router: Router) -> Services {
+    let local: Arc<dyn WireService> = Arc::new(Local(Arc::new(router)));
+    let names = project.bindings.iter().map(|entry| entry.name.clone());
+    names.map(|name| (name, Arc::clone(&local))).collect()
+}
+
 /// Places every binding: `remote` where the entry asks for it and there is a remote, `local` otherwise.
 pub(crate) fn place(
     project: &Project,

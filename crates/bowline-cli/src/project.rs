@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bowline_access_store::prepare_folder;
-use bowline_binding::Resources;
+use bowline_binding::{Resources, WorkerHost};
 use bowline_config::{BindingEntry, BindingKey, Project};
 use bowline_remote::{REGISTRY, Router};
 
 use crate::env_vars::{self, Env};
 use crate::error::{CliError, Kind};
-use crate::{output, settings};
+use crate::{output, settings, workers};
 
 /// Reads the project at `path` (a file or a folder); warnings go to stderr.
 pub(crate) fn load(path: &Path) -> Result<Project, CliError> {
@@ -36,6 +36,18 @@ pub(crate) fn router(
     state: &Path,
     env: Env<'static>,
 ) -> Result<Router, CliError> {
+    let workers = workers::host(&project.folder, state, env);
+    router_with(project, wanted, state, env, workers)
+}
+
+/// The same, with a host for Workers that is there already.
+pub(crate) fn router_with(
+    project: &Project,
+    wanted: impl Fn(&BindingEntry) -> bool,
+    state: &Path,
+    env: Env<'static>,
+    workers: Arc<dyn WorkerHost>,
+) -> Result<Router, CliError> {
     prepare_folder(state).map_err(|error| CliError::new(Kind::Internal, error))?;
     let state = state
         .canonicalize()
@@ -45,6 +57,7 @@ pub(crate) fn router(
         cache: env_vars::cache_folder(env),
         authorities: settings::extra_authorities(env),
         variables: Arc::new(env),
+        workers: Some(workers),
         ..Resources::new(state)
     };
     let mut router = Router::default();

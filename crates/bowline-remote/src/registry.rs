@@ -9,4 +9,6 @@ pub static REGISTRY: Registry = Registry(&[
     &bowline_vectorize::DESCRIPTOR,
     &bowline_send_email::DESCRIPTOR,
     &bowline_vpc_network::DESCRIPTOR,
+    &bowline_service::DESCRIPTOR,
+    &bowline_dispatch::DESCRIPTOR,
 ]);

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_access::{Permit, strip_credentials};
-use bowline_binding::{Binding, Body, CallContext, ConnectAddress, FetchReply, FetchRequest, UpgradeRequest};
+use bowline_binding::{
+    Binding, BindingError, Body, BoxDuplex, BoxFuture, CallContext, ConnectAddress, ErrorKind, FetchReply,
+    FetchRequest, UpgradeRequest,
+};
 use bowline_gateway::Guarded;
 use bowline_wire::flow::{Flow, classify};
 use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
 use http::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
 
 use crate::{respond, upgrade};
 
@@ -18,6 +22,8 @@ use crate::{respond, upgrade};
 const ANSWER: Duration = Duration::from_secs(120);
 /// How long a client may take to complete an upgrade that was answered.
 const UPGRADE: Duration = Duration::from_secs(30);
+/// What is read of a session that somebody else serves before they are asked for.
+const FIRST_BYTES: usize = 4096;
 
 /// Binding names and what answers to them.
 #[derive(Default)]
@@ -54,7 +60,7 @@ impl Router {
                 format!("Binding \"{}\" not found", call.binding),
             );
         };
-        let cx = CallContext::new(call.binding.as_str(), permit.identity());
+        let cx = CallContext::new(call.binding.as_str(), permit.identity()).with_options(call.options);
         tracing::debug!(
             flow = call.flow.name(),
             binding.name = %cx.binding,
@@ -152,12 +158,21 @@ fn rpc(binding: &dyn Binding, cx: &CallContext, mut request: Request<Body>) -> R
         Ok(response) => response,
         Err(malformed) => return malformed.into_response(),
     };
+    let (on_upgrade, name) = (hyper::upgrade::on(&mut request), Arc::clone(&cx.binding));
+    if let Some(open) = binding.session(cx) {
+        tokio::spawn(async move {
+            let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE, on_upgrade).await else {
+                return;
+            };
+            carried_session(TokioIo::new(upgraded), open, &name).await;
+        });
+        return response;
+    }
     // Clients open an rpc upgrade for every binding, also for those that only ever fetch, so it is accepted and only a
     // call on it fails.
     let target = binding
         .target(cx)
         .unwrap_or_else(|error| Arc::new(NoMethods(error.message)));
-    let (on_upgrade, name) = (hyper::upgrade::on(&mut request), Arc::clone(&cx.binding));
     tokio::spawn(async move {
         let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE, on_upgrade).await else {
             return;
@@ -169,6 +184,35 @@ fn rpc(binding: &dyn Binding, cx: &CallContext, mut request: Request<Body>) -> R
         }
     });
     response
+}
+
+/// A session that somebody else serves. Nobody is bothered before its first byte; when nobody can be reached then, every
+/// call is rejected with the reason.
+async fn carried_session(
+    client: TokioIo<hyper::upgrade::Upgraded>,
+    open: BoxFuture<'static, Result<BoxDuplex, BindingError>>,
+    name: &str,
+) {
+    let (mut from_client, to_client) = tokio::io::split(client);
+    let mut first = vec![0; FIRST_BYTES];
+    match from_client.read(&mut first).await {
+        Ok(count @ 1..) => first.truncate(count),
+        _ => return,
+    }
+    let opened = tokio::time::timeout(ANSWER, open).await.unwrap_or_else(|_| {
+        let text = format!("binding \"{name}\" gave no session within {} s", ANSWER.as_secs());
+        Err(BindingError::new(ErrorKind::Unavailable, "rpc", text))
+    });
+    let client = tokio::io::join(std::io::Cursor::new(first).chain(from_client), to_client);
+    match opened {
+        Ok(duplex) => bowline_tunnel::splice(client, duplex).await,
+        Err(error) => {
+            tracing::info!(binding.name = %name, error.kind = ?error.kind, error = %error, "rpc failed");
+            let socket = bowline_tunnel::server_socket(client).await;
+            bowline_tunnel::reject_rpc(socket, &error.message, "the binding's target cannot be reached")
+                .await;
+        }
+    }
 }
 
 fn connect(

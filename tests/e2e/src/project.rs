@@ -49,9 +49,12 @@ pub struct Project {
 
 impl Project {
     /// A project with one binding of each kind: `DB`, `VEC` (3 dimensions, cosine, metadata index on the text `genre`),
-    /// `MAIL` (to example.com addresses named in the tests), `VPC` that may reach `allow`, and `AI` without a model.
+    /// `MAIL` (to example.com addresses named in the tests), `VPC` that may reach `allow`, `SVC` (the Worker `callee`),
+    /// `PLAIN` (the last address of `allow` as an HTTP upstream), `CUSTOMERS` (the Workers `one` and `two`) and `AI` without a
+    /// model.
     pub fn new(allow: &[String]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
+        let plain = format!("http://{}/", allow.last().map_or("127.0.0.1:1", String::as_str));
         let wrangler = json!({
             "name": "e2e", "main": "worker.mjs", "compatibility_date": "2026-07-01",
             "d1_databases": [{"binding": "DB", "database_name": "main", "database_id": "main", "remote": true}],
@@ -59,11 +62,48 @@ impl Project {
             "send_email": [{"name": "MAIL", "allowed_destination_addresses": ["to@example.com", "two@example.com"], "remote": true}],
             "vpc_networks": [{"binding": "VPC", "network_id": "main", "remote": true}],
             "ai": {"binding": "AI", "remote": true},
+            "services": [
+                {"binding": "SVC", "service": "callee", "entrypoint": "Admin", "props": {"role": "admin"}, "remote": true},
+                {"binding": "PLAIN", "service": "plain", "remote": true},
+            ],
+            "dispatch_namespaces": [{
+                "binding": "CUSTOMERS", "namespace": "customers", "remote": true,
+                "outbound": {"service": "outbound", "parameters": ["plan", "region"]},
+            }],
         });
         let bowline = json!({"bindings": {
             "VEC": {"dimensions": 3, "metric": "cosine", "metadata_indexes": [{"property": "genre", "type": "string"}]},
             "VPC": {"allow": allow},
+            "SVC": {"worker": "callee"},
+            "PLAIN": {"url": plain},
+            "CUSTOMERS": {"folder": "customers", "outbound_worker": "outbound"},
         }});
+        let worker = |path: &str, source: &str, more: Value| -> Result<()> {
+            let folder = folder.path().join(path);
+            std::fs::create_dir_all(&folder)?;
+            let mut wrangler = json!({"main": "index.mjs", "compatibility_date": "2026-07-01"});
+            let more = more.as_object().context("an object")?.clone();
+            wrangler.as_object_mut().context("an object")?.extend(more);
+            std::fs::write(folder.join("wrangler.jsonc"), wrangler.to_string())?;
+            std::fs::write(folder.join("index.mjs"), source)?;
+            Ok(())
+        };
+        let visits = json!([{"binding": "VISITS", "database_name": "visits"}]);
+        let callee = json!({"name": "callee", "vars": {"GREETING": "ahoy"}, "d1_databases": visits});
+        worker("callee", include_str!("../driver/callee.mjs"), callee)?;
+        for name in ["one", "two"] {
+            let customer = json!({"name": name, "vars": {"NAME": name}});
+            worker(
+                &format!("customers/{name}"),
+                include_str!("../driver/customer.mjs"),
+                customer,
+            )?;
+        }
+        worker(
+            "outbound",
+            include_str!("../driver/outbound.mjs"),
+            json!({"name": "outbound"}),
+        )?;
         std::fs::write(folder.path().join("wrangler.jsonc"), wrangler.to_string())?;
         std::fs::write(folder.path().join("bowline.jsonc"), bowline.to_string())?;
         std::fs::write(

@@ -7,6 +7,7 @@ mod peers;
 mod proxy;
 mod upstream;
 mod vectorize;
+mod worker;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -49,6 +50,18 @@ enum Area {
         #[arg(long)]
         alone: bool,
     },
+    /// D1 placed `local` against miniflare's own, through workerd.
+    D1 {
+        /// Print one JSON object a row.
+        #[arg(long)]
+        json: bool,
+    },
+    /// A service called through the line against the same Worker called in process.
+    Service {
+        /// Print one JSON object a row.
+        #[arg(long)]
+        json: bool,
+    },
     /// One end of the bare echo in `capnweb`, as a process of its own.
     #[command(hide = true)]
     EchoServer(capnweb::EchoServerArgs),
@@ -63,6 +76,8 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         Area::Proxy { json } => (proxy::run()?, *json),
         Area::Capnweb { json } => (capnweb::run()?, *json),
         Area::Vectorize { json, vectors, alone } => (vectorize::run(*vectors, *alone)?, *json),
+        Area::D1 { json } => (worker::d1()?, *json),
+        Area::Service { json } => (worker::service()?, *json),
         Area::EchoServer(args) => return capnweb::echo_server(args),
         Area::EchoClient(args) => return capnweb::echo_client(args),
     };

@@ -99,6 +99,7 @@ pub(super) async fn start(
         services,
         forms: |kind| REGISTRY.kind(kind).map(|descriptor| descriptor.worker),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        callee: None,
         toolchain,
         temp_dir: std::env::temp_dir(),
         ready_within: READY,
