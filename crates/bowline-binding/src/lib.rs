@@ -8,11 +8,13 @@
 //! router ──▶ Binding::fetch    HTTP in, HTTP out (or a spliced upgrade)
 //!        ──▶ Binding::target   the object that answers Cap'n Web calls
 //!        ──▶ Binding::connect  a byte stream to an address
+//! clients that are no Workers ──▶ Endpoint::call, where a binding has one
 //! ```
 
 mod body;
 mod context;
 mod descriptor;
+mod endpoint;
 mod error;
 mod fetch;
 mod service;
@@ -21,6 +23,7 @@ mod worker_form;
 pub use body::{Body, BodyError, BoxError, collect, empty, full};
 pub use context::{CallContext, ConnectAddress};
 pub use descriptor::{Build, ConfigError, Descriptor, Registry, Resources};
+pub use endpoint::Endpoint;
 pub use error::{BindingError, ErrorKind, Retry};
 pub use fetch::{BoxDuplex, Duplex, FetchReply, FetchRequest, UpgradeRequest};
 pub use service::{BoxFuture, WireService};
@@ -62,5 +65,10 @@ pub trait Binding: Send + Sync + 'static {
     async fn connect(&self, cx: &CallContext, to: ConnectAddress) -> Result<BoxDuplex, BindingError> {
         let _ = to;
         Err(BindingError::unsupported("connect", &cx.binding))
+    }
+
+    /// What the binding serves beside the flows, if anything. Asked once, when the binding is added to a router.
+    fn endpoint(&self) -> Option<std::sync::Arc<dyn Endpoint>> {
+        None
     }
 }

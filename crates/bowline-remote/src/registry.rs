@@ -8,4 +8,5 @@ pub static REGISTRY: Registry = Registry(&[
     &bowline_vectorize::DESCRIPTOR,
     &bowline_send_email::DESCRIPTOR,
     &bowline_vpc_network::DESCRIPTOR,
+    &bowline_artifacts::DESCRIPTOR,
 ]);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_access::Permit;
-use bowline_binding::{Binding, Body, CallContext, ConnectAddress, FetchReply, FetchRequest, UpgradeRequest};
+use bowline_binding::{
+    Binding, Body, CallContext, ConnectAddress, Endpoint, FetchReply, FetchRequest, UpgradeRequest,
+};
 use bowline_wire::flow::{Flow, classify};
 use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
 use http::{Request, Response, StatusCode};
@@ -22,6 +24,7 @@ const UPGRADE: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub struct Router {
     bindings: HashMap<String, Arc<dyn Binding>>,
+    endpoints: Vec<Arc<dyn Endpoint>>,
 }
 
 impl std::fmt::Debug for Router {
@@ -33,12 +36,32 @@ impl std::fmt::Debug for Router {
 impl Router {
     /// Adds a binding; a second one of the same name replaces the first.
     pub fn add(&mut self, name: &str, binding: Arc<dyn Binding>) {
+        self.endpoints.extend(binding.endpoint());
         self.bindings.insert(name.to_owned(), binding);
     }
 
     /// Whether there is no binding at all.
     pub fn is_empty(&self) -> bool {
         self.bindings.is_empty()
+    }
+
+    /// Whether a binding serves anything beside the flows.
+    pub fn has_endpoints(&self) -> bool {
+        !self.endpoints.is_empty()
+    }
+
+    /// Tells the bindings' endpoints where they are reached: `http://127.0.0.1:8787`.
+    pub fn mounted(&self, origin: &str) {
+        for endpoint in &self.endpoints {
+            endpoint.mounted(origin);
+        }
+    }
+
+    /// The endpoint that claims a path.
+    pub fn endpoint(&self, path: &str) -> Option<&Arc<dyn Endpoint>> {
+        self.endpoints
+            .iter()
+            .find(|endpoint| path.starts_with(endpoint.prefix()))
     }
 
     /// Serves one request that Access let in.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bowline_binding::{Body, BoxError};
 use bowline_tunnel::Lingering;
-use http::header::EXPECT;
+use http::header::{AUTHORIZATION, EXPECT};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -35,24 +35,47 @@ pub struct ServeError(#[from] io::Error);
 /// Gateway and router as one service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Remote {
-    gateway: Gateway,
+    /// `None`: nobody passes, and only endpoints are served.
+    gateway: Option<Gateway>,
     router: Arc<Router>,
 }
 
 impl Remote {
     /// `router` behind `gateway`.
     pub fn new(gateway: Gateway, router: Arc<Router>) -> Self {
-        Self { gateway, router }
+        Self {
+            gateway: Some(gateway),
+            router,
+        }
     }
 
-    /// Answers one request: Access first, whatever the request is.
+    /// The endpoints of `router` and nothing else: what stands beside bindings that are placed in this process.
+    pub fn endpoints_only(router: Arc<Router>) -> Self {
+        Self { gateway: None, router }
+    }
+
+    /// Answers one request: Access first, unless the path is an endpoint's, which has credentials of its own.
     pub async fn call<B>(&self, mut request: Request<B>) -> Response<Body>
     where
         B: http_body_util::BodyExt<Data = hyper::body::Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        if let Some(endpoint) = self.router.endpoint(request.uri().path()) {
+            // `Authorization` is where an endpoint's own clients put their token; what is Access's goes.
+            let own = request.headers_mut().remove(AUTHORIZATION);
+            bowline_access::strip_credentials(request.headers_mut());
+            request
+                .headers_mut()
+                .extend(own.map(|value| (AUTHORIZATION, value)));
+            return endpoint
+                .call(request.map(|body| body.map_err(Into::into).boxed_unsync()))
+                .await;
+        }
+        let Some(gateway) = &self.gateway else {
+            return respond::text(StatusCode::NOT_FOUND, "there is nothing here");
+        };
         // The refusal needs `Accept` and `Host` only; credentials are gone by then.
-        match self.gateway.admit(request.headers_mut()) {
+        match gateway.admit(request.headers_mut()) {
             Ok(permit) => {
                 let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
                 self.router.route(permit, request).await

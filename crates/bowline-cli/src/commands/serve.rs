@@ -54,7 +54,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
     }
     let project = project::load(&args.config)?;
     let tokens = TokenStore::open(&args.state).map_err(|error| CliError::new(Kind::Internal, error))?;
-    let router = project::router(&project, |_| true, &args.state)?;
+    let router = Arc::new(project::router(&project, |_| true, &args.state)?);
     let gate = if args.access == AccessMode::Off {
         Gate::Open
     } else {
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
             args.state.display()
         ));
     }
-    let remote = Remote::new(Gateway::new(gate, Arc::new(tokens)), Arc::new(router));
+    let remote = Remote::new(Gateway::new(gate, Arc::new(tokens)), Arc::clone(&router));
 
     let stop = signal::stop();
     let listener = tokio::net::TcpListener::bind(args.listen)
@@ -82,6 +82,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
         .local_addr()
         .map_err(|error| CliError::new(Kind::Internal, error))?;
     let url = format!("http://{address}/");
+    router.mounted(&url);
     if args.json {
         output::result(&serde_json::json!({ "ready": true, "url": url }).to_string());
     } else {
