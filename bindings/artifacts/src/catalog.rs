@@ -223,7 +223,9 @@ impl Catalog {
     pub(crate) fn find(&self, name: &str) -> Result<Option<Repo>, CatalogError> {
         let connection = self.lock();
         let mut statement = connection.prepare_cached(&format!("SELECT {REPO} FROM repo WHERE key = ?"))?;
-        Ok(statement.query_row([name.to_ascii_lowercase()], read_repo).optional()?)
+        Ok(statement
+            .query_row([name.to_ascii_lowercase()], read_repo)
+            .optional()?)
     }
 
     /// The repository of an id.
@@ -256,7 +258,9 @@ impl Catalog {
     pub(crate) fn ids(&self) -> Result<Vec<String>, CatalogError> {
         let connection = self.lock();
         let mut statement = connection.prepare("SELECT id FROM repo")?;
-        let ids = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let ids = statement
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
         Ok(ids)
     }
 

@@ -107,7 +107,12 @@ fn origin(entry: &Value) -> Result<Option<String>, ConfigError> {
             && url.password().is_none()
     });
     bare.map(|url| Some(url.as_str().trim_end_matches('/').to_owned()))
-        .ok_or_else(|| ConfigError::new("origin", "must be a scheme and a host, such as https://git.example.com"))
+        .ok_or_else(|| {
+            ConfigError::new(
+                "origin",
+                "must be a scheme and a host, such as https://git.example.com",
+            )
+        })
 }
 
 fn text(entry: &Value, key: &str) -> Result<Option<String>, ConfigError> {

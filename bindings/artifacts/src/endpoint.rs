@@ -5,7 +5,8 @@ use std::sync::Arc;
 use base64::Engine;
 use bowline_binding::{Body, BoxFuture, Endpoint, full};
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, EXPIRES, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, EXPIRES, PRAGMA, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
@@ -64,7 +65,9 @@ async fn answer(namespace: &Arc<Namespace>, prefix: usize, request: Request<Body
         Err(refused) => return *refused,
     };
     let media = |end: &str| format!("application/x-git-{}-{end}", route.service.name());
-    if !route.refs && parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) != Some(media("request").as_bytes()) {
+    if !route.refs
+        && parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) != Some(media("request").as_bytes())
+    {
         return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type");
     }
     let gzip = match parts.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
@@ -73,7 +76,10 @@ async fn answer(namespace: &Arc<Namespace>, prefix: usize, request: Request<Body
         Some(_) => return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported content encoding"),
     };
     let Some(turn) = namespace.turn().await else {
-        let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "Too many git exchanges are running; try again");
+        let mut response = text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Too many git exchanges are running; try again",
+        );
         response
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from_static("10"));
@@ -95,17 +101,24 @@ async fn answer(namespace: &Arc<Namespace>, prefix: usize, request: Request<Body
                 CONTENT_TYPE,
                 HeaderValue::try_from(media).expect("letters and hyphens make a header value"),
             );
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, max-age=0, must-revalidate"));
+            headers.insert(
+                CACHE_CONTROL,
+                HeaderValue::from_static("no-cache, max-age=0, must-revalidate"),
+            );
             headers.insert(EXPIRES, HeaderValue::from_static("Fri, 01 Jan 1980 00:00:00 GMT"));
             headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
             response
         }
-        Err(error @ ExchangeError::Full(_)) => {
-            text(StatusCode::PAYLOAD_TOO_LARGE, &format!("{error}; delete branches, or make another repository"))
-        }
+        Err(error @ ExchangeError::Full(_)) => text(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            &format!("{error}; delete branches, or make another repository"),
+        ),
         Err(error) => {
             tracing::error!(error.kind = "git", error = %error, "an exchange with a git client did not begin");
-            text(StatusCode::INTERNAL_SERVER_ERROR, "git could not be run; see the log of this place")
+            text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "git could not be run; see the log of this place",
+            )
         }
     }
 }
@@ -132,21 +145,18 @@ async fn authorize(
             Ok((repo, scope, scope.is_some() || own.catalog.is_active(hash, now)?))
         })
         .await;
-    let (repo, scope, known) = looked_up.map_err(|Refusal { message, .. }| {
-        Box::new(text(StatusCode::INTERNAL_SERVER_ERROR, &message))
-    })?;
+    let (repo, scope, known) = looked_up
+        .map_err(|Refusal { message, .. }| Box::new(text(StatusCode::INTERNAL_SERVER_ERROR, &message)))?;
     let refused = match (repo, scope) {
-        (Some(repo), Some(scope)) if repo.state == State::Ready => {
-            match (route.service, scope) {
-                (Service::ReceivePack, _) if repo.read_only => {
-                    text(StatusCode::FORBIDDEN, "Artifacts repository is read-only")
-                }
-                (Service::ReceivePack, Scope::Read) => {
-                    text(StatusCode::FORBIDDEN, "Artifacts token requires write scope")
-                }
-                _ => return Ok(repo.id),
+        (Some(repo), Some(scope)) if repo.state == State::Ready => match (route.service, scope) {
+            (Service::ReceivePack, _) if repo.read_only => {
+                text(StatusCode::FORBIDDEN, "Artifacts repository is read-only")
             }
-        }
+            (Service::ReceivePack, Scope::Read) => {
+                text(StatusCode::FORBIDDEN, "Artifacts token requires write scope")
+            }
+            _ => return Ok(repo.id),
+        },
         (None, _) if known => text(StatusCode::NOT_FOUND, "Not found"),
         _ => unauthorized(),
     };
@@ -183,7 +193,9 @@ fn credentials(headers: &HeaderMap) -> Option<String> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = base64::engine::general_purpose::STANDARD.decode(rest.trim()).ok()?;
+    let decoded = base64::engine::general_purpose::STANDARD
+        .decode(rest.trim())
+        .ok()?;
     let text = String::from_utf8(decoded).ok()?;
     text.split_once(':').map(|(_, password)| password.to_owned())
 }

@@ -88,7 +88,9 @@ impl Refusal {
 impl From<CatalogError> for Refusal {
     fn from(error: CatalogError) -> Self {
         match error {
-            CatalogError::Taken(name) => Self::new(Code::AlreadyExists, format!("repo already exists: {name}")),
+            CatalogError::Taken(name) => {
+                Self::new(Code::AlreadyExists, format!("repo already exists: {name}"))
+            }
             CatalogError::Full => Self::internal("the store is full; nothing was changed", error),
             CatalogError::Database(_) | CatalogError::Random(_) => {
                 Self::internal("the catalog of repositories could not be used", error)

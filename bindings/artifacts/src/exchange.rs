@@ -129,7 +129,11 @@ impl Exchange {
         }
         command
             .arg(&folder)
-            .stdin(if self.body.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdin(if self.body.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let child = command.spawn().map_err(ExchangeError::Start)?;
@@ -176,7 +180,11 @@ enum Ended {
 
 impl Running {
     async fn run(mut self, prefix: Bytes, body: Option<(Body, bool)>) {
-        let (stdin, stdout, stderr) = (self.child.stdin.take(), self.child.stdout.take(), self.child.stderr.take());
+        let (stdin, stdout, stderr) = (
+            self.child.stdin.take(),
+            self.child.stdout.take(),
+            self.child.stderr.take(),
+        );
         let said = tokio::spawn(bounded(stderr));
         let limits = &self.namespace.config.limits;
         let ended = match stdout {

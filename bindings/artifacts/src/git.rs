@@ -42,7 +42,10 @@ impl Git {
         let text = String::from_utf8_lossy(&output.stdout);
         let exec_path = PathBuf::from(text.trim());
         if !output.status.success() || !exec_path.is_absolute() {
-            return Err(io::Error::other(format!("`--exec-path` ended with {}", output.status)));
+            return Err(io::Error::other(format!(
+                "`--exec-path` ended with {}",
+                output.status
+            )));
         }
         // With the full path no search is needed later, for which git's children would need our `PATH`.
         let own = exec_path.join("git");

@@ -40,9 +40,14 @@ pub(crate) async fn command(
     ] {
         command.args(["-c", setting]);
     }
-    command.args(["-c", &format!("http.curloptResolve={host}:{port}:{}", shown(address))]);
+    command.args([
+        "-c",
+        &format!("http.curloptResolve={host}:{port}:{}", shown(address)),
+    ]);
     if let Some(file) = &config.import_ca {
-        command.arg("-c").arg(format!("http.sslCAInfo={}", file.display()));
+        command
+            .arg("-c")
+            .arg(format!("http.sslCAInfo={}", file.display()));
     }
     if let Some(credentials) = &source.credentials {
         let encoded = base64::engine::general_purpose::STANDARD.encode(credentials);
@@ -103,13 +108,21 @@ pub(crate) fn explain(error: GitError) -> Refusal {
         GitError::Late(after) => {
             return Refusal::new(
                 Code::UpstreamUnavailable,
-                format!("The remote repository was not there within {} s.", after.as_secs()),
+                format!(
+                    "The remote repository was not there within {} s.",
+                    after.as_secs()
+                ),
             );
         }
         GitError::Io(_) => return Refusal::internal("the repository could not be imported", error),
     };
     let any = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
-    let (code, message) = if any(&["authentication failed", "could not read username", "error: 401", "error: 403"]) {
+    let (code, message) = if any(&[
+        "authentication failed",
+        "could not read username",
+        "error: 401",
+        "error: 403",
+    ]) {
         (
             Code::RemoteAuthRequired,
             "Authentication is required to access the remote repository.",
@@ -118,7 +131,10 @@ pub(crate) fn explain(error: GitError) -> Refusal {
         (Code::NotFound, "Remote branch not found.")
     } else if any(&["not found", "error: 404"]) {
         (Code::NotFound, "Remote repository not found.")
-    } else if any(&["not valid: is this a git repository", "does not appear to be a git repository"]) {
+    } else if any(&[
+        "not valid: is this a git repository",
+        "does not appear to be a git repository",
+    ]) {
         (Code::InvalidUrl, "The URL does not point to a git repository.")
     } else {
         (
@@ -133,14 +149,22 @@ pub(crate) fn explain(error: GitError) -> Refusal {
 /// network that callers must not see through it.
 async fn resolve(config: &Config, host: &str, port: u16) -> Result<IpAddr, Refusal> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let unavailable = || Refusal::new(Code::UpstreamUnavailable, format!("The host {host} could not be resolved."));
+    let unavailable = || {
+        Refusal::new(
+            Code::UpstreamUnavailable,
+            format!("The host {host} could not be resolved."),
+        )
+    };
     let addresses = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((bare, port)))
         .await
         .map_err(|_| unavailable())?
         .map_err(|_| unavailable())?
         .map(|address| address.ip())
         .collect::<Vec<_>>();
-    let named = [host.to_ascii_lowercase(), format!("{}:{port}", host.to_ascii_lowercase())];
+    let named = [
+        host.to_ascii_lowercase(),
+        format!("{}:{port}", host.to_ascii_lowercase()),
+    ];
     let allowed = config.import_hosts.iter().any(|host| named.contains(host));
     let first = *addresses.first().ok_or_else(unavailable)?;
     if allowed || addresses.iter().all(|address| is_public(*address)) {
@@ -148,7 +172,9 @@ async fn resolve(config: &Config, host: &str, port: u16) -> Result<IpAddr, Refus
     }
     Err(Refusal::new(
         Code::InvalidUrl,
-        format!("Invalid source.url: {host} has a private address; `import_hosts` names the hosts that may have one."),
+        format!(
+            "Invalid source.url: {host} has a private address; `import_hosts` names the hosts that may have one."
+        ),
     ))
 }
 
@@ -198,13 +224,33 @@ mod tests {
 
     #[test]
     fn private_addresses_are_told_apart() {
-        for public in ["1.1.1.1", "192.0.1.1", "172.32.0.1", "2606:4700::1", "::ffff:8.8.8.8"] {
+        for public in [
+            "1.1.1.1",
+            "192.0.1.1",
+            "172.32.0.1",
+            "2606:4700::1",
+            "::ffff:8.8.8.8",
+        ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
         for private in [
-            "127.0.0.1", "0.0.0.0", "10.1.2.3", "192.168.1.1", "172.16.0.1", "169.254.169.254", "100.64.0.1",
-            "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "::ffff:127.0.0.1", "2002:7f00:1::",
-            "2001:db8::1", "64:ff9b::7f00:1",
+            "127.0.0.1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "192.168.1.1",
+            "172.16.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "::ffff:127.0.0.1",
+            "2002:7f00:1::",
+            "2001:db8::1",
+            "64:ff9b::7f00:1",
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
         }

@@ -73,7 +73,8 @@ impl Namespace {
         for part in ["repos", "trash"] {
             std::fs::create_dir_all(folder.join(part)).map_err(|error| unusable(error.into()))?;
         }
-        let catalog = Catalog::open(&folder.join("catalog.sqlite")).map_err(|error| unusable(error.into()))?;
+        let catalog =
+            Catalog::open(&folder.join("catalog.sqlite")).map_err(|error| unusable(error.into()))?;
         sweep(&folder, &catalog).map_err(|error| unusable(error.into()))?;
         Ok(Self {
             turns: Arc::new(Semaphore::new(config.limits.exchanges)),
@@ -264,7 +265,9 @@ impl Namespace {
                 command.args(["--single-branch", "--no-tags", "--branch", &source.default_branch]);
             }
             command.arg("--").arg(&from).arg(folder);
-            import::copy(command, folder, &own.config.limits).await.map_err(failed)?;
+            import::copy(command, folder, &own.config.limits)
+                .await
+                .map_err(failed)?;
             own.forget_origin(folder).await.map_err(failed)?;
             Ok(source.default_branch.clone())
         })
@@ -273,8 +276,17 @@ impl Namespace {
 
     /// A copy of somebody else's repository. Run it to its end.
     pub(crate) async fn import(self: Arc<Self>, request: Import) -> Result<(Repo, Shown), Refusal> {
-        let Import { source, name, options } = request;
-        let repo = self.new_repo(name, options, State::Importing, Some(format!("git:{}", source.url)))?;
+        let Import {
+            source,
+            name,
+            options,
+        } = request;
+        let repo = self.new_repo(
+            name,
+            options,
+            State::Importing,
+            Some(format!("git:{}", source.url)),
+        )?;
         self.copy(repo, async |own, folder| {
             let command = import::command(&own.git, &own.config, &source, folder).await?;
             import::copy(command, folder, &own.config.limits)
@@ -314,7 +326,9 @@ impl Namespace {
                 let repo = repo.clone();
                 self.blocking(move |own| {
                     let (minted, token) = own.mint(Scope::Write, DEFAULT_TTL)?;
-                    let finished = own.catalog.finish(&repo.id, &repo.default_branch, (&minted, &token), own.now())?;
+                    let finished =
+                        own.catalog
+                            .finish(&repo.id, &repo.default_branch, (&minted, &token), own.now())?;
                     if !finished {
                         return Err(Refusal::no_repo(&repo.name));
                     }
@@ -385,7 +399,9 @@ impl Namespace {
             id: new_id().map_err(CatalogError::from)?,
             name,
             description: options.description,
-            default_branch: options.default_branch.unwrap_or_else(|| DEFAULT_BRANCH.to_owned()),
+            default_branch: options
+                .default_branch
+                .unwrap_or_else(|| DEFAULT_BRANCH.to_owned()),
             read_only: options.read_only,
             source,
             created_at: now,
@@ -466,7 +482,12 @@ fn sweep(folder: &Path, catalog: &Catalog) -> Result<(), CatalogError> {
                 .is_ok_and(|age| age > ABANDONED)
         })
     };
-    let listed = |part: &str| std::fs::read_dir(folder.join(part)).into_iter().flatten().flatten();
+    let listed = |part: &str| {
+        std::fs::read_dir(folder.join(part))
+            .into_iter()
+            .flatten()
+            .flatten()
+    };
     for entry in listed("repos") {
         let name = entry.file_name();
         let id = name.to_str().and_then(|name| name.strip_suffix(".git"));

@@ -150,7 +150,11 @@ impl Objects {
             .and_then(|name| name.strip_prefix("refs/heads/").map(str::to_owned)))
     }
 
-    fn child(&self, tree: ObjectId, name: &str) -> Result<Option<(gix_object::tree::EntryMode, ObjectId)>, Refusal> {
+    fn child(
+        &self,
+        tree: ObjectId,
+        name: &str,
+    ) -> Result<Option<(gix_object::tree::EntryMode, ObjectId)>, Refusal> {
         let Some(bytes) = self.of_kind(tree, Kind::Tree)? else {
             return Ok(None);
         };
@@ -174,7 +178,10 @@ impl Objects {
         } else if reference.starts_with("refs/") {
             Vec::new()
         } else {
-            vec![format!("refs/heads/{reference}"), format!("refs/tags/{reference}")]
+            vec![
+                format!("refs/heads/{reference}"),
+                format!("refs/tags/{reference}"),
+            ]
         };
         for candidate in candidates {
             // A text that is no ref's name names no ref.
@@ -209,7 +216,8 @@ impl Objects {
             match self.find(id)? {
                 Some((Kind::Commit, _)) => return Ok(Some(id)),
                 Some((Kind::Tag, bytes)) => {
-                    let tag = TagRef::from_bytes(&bytes, HashKind::Sha1).map_err(|error| broken(id, error))?;
+                    let tag =
+                        TagRef::from_bytes(&bytes, HashKind::Sha1).map_err(|error| broken(id, error))?;
                     id = tag.target();
                 }
                 _ => return Ok(None),

@@ -131,7 +131,15 @@ impl Target for RepoTarget {
     /// The members of `info()` are properties, too: older types have them there.
     fn get(&self, name: &str) -> Answer {
         const NAMES: [&str; 10] = [
-            "id", "name", "remote", "description", "defaultBranch", "source", "readOnly", "createdAt", "updatedAt",
+            "id",
+            "name",
+            "remote",
+            "description",
+            "defaultBranch",
+            "source",
+            "readOnly",
+            "createdAt",
+            "updatedAt",
             "lastPushAt",
         ];
         let Some(name) = NAMES.into_iter().find(|known| *known == name) else {

@@ -72,7 +72,10 @@ pub(crate) fn options(value: &Value) -> Result<RepoOptions, Refusal> {
         return Err(Refusal::input("Artifacts repository options must be an object"));
     }
     let description = text(value, "description")?;
-    if description.as_ref().is_some_and(|text| text.len() > LONGEST_DESCRIPTION) {
+    if description
+        .as_ref()
+        .is_some_and(|text| text.len() > LONGEST_DESCRIPTION)
+    {
         return Err(Refusal::input(format!(
             "description must have at most {LONGEST_DESCRIPTION} bytes"
         )));
@@ -90,7 +93,11 @@ pub(crate) fn import(value: &Value) -> Result<Import, Refusal> {
     let part = |key: &str| {
         member(value, key)
             .filter(|part| matches!(part, Value::Object(_)))
-            .ok_or_else(|| Refusal::input(format!("import() takes an object with `source` and `target`; `{key}` is missing")))
+            .ok_or_else(|| {
+                Refusal::input(format!(
+                    "import() takes an object with `source` and `target`; `{key}` is missing"
+                ))
+            })
     };
     let (source, target) = (part("source")?, part("target")?);
     Ok(Import {
@@ -103,7 +110,8 @@ pub(crate) fn import(value: &Value) -> Result<Import, Refusal> {
 impl Source {
     fn read(value: &Value) -> Result<Self, Refusal> {
         // The parser's own text could repeat the URL, password and all.
-        let invalid = |problem: &str| Refusal::new(Code::InvalidUrl, format!("Invalid source.url: {problem}."));
+        let invalid =
+            |problem: &str| Refusal::new(Code::InvalidUrl, format!("Invalid source.url: {problem}."));
         let mut url = member(value, "url")
             .and_then(|url| match url {
                 Value::String(text) | Value::Url(text) => Url::parse(text).ok(),
@@ -165,7 +173,11 @@ pub(crate) fn ttl(value: &Value) -> Result<i64, Refusal> {
     integer(value, *TTL.start(), *TTL.end()).ok_or_else(|| {
         Refusal::new(
             Code::InvalidTtl,
-            format!("Invalid TTL: must be between {} and {} seconds.", TTL.start(), TTL.end()),
+            format!(
+                "Invalid TTL: must be between {} and {} seconds.",
+                TTL.start(),
+                TTL.end()
+            ),
         )
     })
 }
@@ -291,20 +303,47 @@ mod tests {
             assert_eq!(name(&good.into()).unwrap(), good);
         }
         for bad in [
-            "", ".", "..", "../a", "a/b", "a\\b", ".git", "-a", "_a", "a b", "a\0", "a\n", "é", "a%2Fb", "a?b",
+            "",
+            ".",
+            "..",
+            "../a",
+            "a/b",
+            "a\\b",
+            ".git",
+            "-a",
+            "_a",
+            "a b",
+            "a\0",
+            "a\n",
+            "é",
+            "a%2Fb",
+            "a?b",
             &"a".repeat(257),
         ] {
-            assert_eq!(name(&bad.into()).unwrap_err().code, Code::InvalidRepoName, "{bad:?}");
+            assert_eq!(
+                name(&bad.into()).unwrap_err().code,
+                Code::InvalidRepoName,
+                "{bad:?}"
+            );
         }
         assert!(name(&Value::Undefined).is_err() && name(&Value::Number(1.0)).is_err());
     }
 
     #[test]
     fn branches_follow_gits_rules() {
-        for bad in ["", "-x", "a..b", "a b", "a~1", "x.lock", "/a", "a/", "@{", "HEAD", "a\u{7f}", "a:b"] {
-            assert!(options(&object(&[("setDefaultBranch", bad.into())])).is_err(), "{bad:?}");
+        for bad in [
+            "", "-x", "a..b", "a b", "a~1", "x.lock", "/a", "a/", "@{", "HEAD", "a\u{7f}", "a:b",
+        ] {
+            assert!(
+                options(&object(&[("setDefaultBranch", bad.into())])).is_err(),
+                "{bad:?}"
+            );
         }
-        let read = options(&object(&[("setDefaultBranch", "feature/x".into()), ("readOnly", true.into())])).unwrap();
+        let read = options(&object(&[
+            ("setDefaultBranch", "feature/x".into()),
+            ("readOnly", true.into()),
+        ]))
+        .unwrap();
         assert_eq!(read.default_branch.as_deref(), Some("feature/x"));
         assert!(read.read_only && !read.default_branch_only);
     }
@@ -313,7 +352,10 @@ mod tests {
     fn a_sources_credentials_leave_its_url() {
         let import = |url: &str| {
             import(&object(&[
-                ("source", object(&[("url", url.into()), ("depth", Value::Number(2.0))])),
+                (
+                    "source",
+                    object(&[("url", url.into()), ("depth", Value::Number(2.0))]),
+                ),
                 ("target", object(&[("name", "x".into())])),
             ]))
         };
@@ -321,7 +363,15 @@ mod tests {
         assert_eq!(read.url.as_str(), "https://host/a.git");
         assert_eq!(read.credentials.as_deref(), Some("us@er:p+w"));
         assert!(!format!("{read:?}").contains("p+w"));
-        for bad in ["", "http://h/a", "git://h/a", "file:///etc", "ext::sh -c id", "ssh://h/a", "https://u:a%0Ab@h/"] {
+        for bad in [
+            "",
+            "http://h/a",
+            "git://h/a",
+            "file:///etc",
+            "ext::sh -c id",
+            "ssh://h/a",
+            "https://u:a%0Ab@h/",
+        ] {
             let refusal = import(bad).unwrap_err();
             assert_eq!(refusal.code, Code::InvalidUrl, "{bad}");
         }
@@ -336,8 +386,12 @@ mod tests {
         assert_eq!(log(&object(&[("limit", Value::Number(5000.0))])).unwrap().1, 1000);
         assert!(log(&object(&[("limit", Value::Number(0.0))])).is_err());
         assert!(list(&object(&[("limit", Value::Number(201.0))])).is_err());
-        let (reference, path, _) = file(&object(&[("ref", "main".into()), ("path", "./a//b".into())])).unwrap();
-        assert_eq!((reference.as_str(), path.unwrap().join("/").as_str()), ("main", "a/b"));
+        let (reference, path, _) =
+            file(&object(&[("ref", "main".into()), ("path", "./a//b".into())])).unwrap();
+        assert_eq!(
+            (reference.as_str(), path.unwrap().join("/").as_str()),
+            ("main", "a/b")
+        );
         for nowhere in ["..", "a/../b", "/"] {
             let read = file(&object(&[("ref", "main".into()), ("path", nowhere.into())])).unwrap();
             assert_eq!(read.1, None, "{nowhere}");

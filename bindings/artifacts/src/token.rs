@@ -118,7 +118,12 @@ mod tests {
         let secret = minted.plaintext.strip_suffix("?expires=1900000000").unwrap();
         assert!(SecretHash::of(secret) == minted.hash && SecretHash::of(&minted.plaintext) == minted.hash);
         assert!(is_token(&format!("art_v1_{}", "0f".repeat(20))));
-        for bad in ["", "art_v2_x_", "art_v3_x_00", "art_v2_z_0000000000000000000000000000000000000000"] {
+        for bad in [
+            "",
+            "art_v2_x_",
+            "art_v3_x_00",
+            "art_v2_z_0000000000000000000000000000000000000000",
+        ] {
             assert!(!is_token(bad), "{bad}");
         }
         assert!(!is_token(&format!("{secret}?expires=")) && !is_token(&secret.to_uppercase()));

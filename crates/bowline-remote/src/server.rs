@@ -51,7 +51,10 @@ impl Remote {
 
     /// The endpoints of `router` and nothing else: what stands beside bindings that are placed in this process.
     pub fn endpoints_only(router: Arc<Router>) -> Self {
-        Self { gateway: None, router }
+        Self {
+            gateway: None,
+            router,
+        }
     }
 
     /// Answers one request: Access first, unless the path is an endpoint's, which has credentials of its own.

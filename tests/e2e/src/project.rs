@@ -38,20 +38,26 @@ pub struct Project {
 
 impl Project {
     /// A project with one binding of each kind: `DB`, `VEC` (3 dimensions, cosine, metadata index on the text `genre`),
-    /// `MAIL` (to example.com addresses named in the tests) and `VPC` that may reach `allow`.
+    /// `MAIL` (to example.com addresses named in the tests), `VPC` that may reach `allow`, and `ART` (namespace `team`).
     pub fn new(allow: &[String]) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
         let wrangler = json!({
             "name": "e2e", "main": "worker.mjs", "compatibility_date": "2026-07-01",
             "d1_databases": [{"binding": "DB", "database_name": "main", "database_id": "main", "remote": true}],
             "vectorize": [{"binding": "VEC", "index_name": "main", "remote": true}],
             "send_email": [{"name": "MAIL", "allowed_destination_addresses": ["to@example.com", "two@example.com"], "remote": true}],
             "vpc_networks": [{"binding": "VPC", "network_id": "main", "remote": true}],
+            "artifacts": [{"binding": "ART", "namespace": "team", "remote": true}],
         });
         let bowline = json!({"bindings": {
             "VEC": {"dimensions": 3, "metric": "cosine", "metadata_indexes": [{"property": "genre", "type": "string"}]},
             "VPC": {"allow": allow},
         }});
+        Self::of(&wrangler, &bowline)
+    }
+
+    /// A project with these configurations and the test Worker.
+    pub fn of(wrangler: &Value, bowline: &Value) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("wrangler.jsonc"), wrangler.to_string())?;
         std::fs::write(folder.path().join("bowline.jsonc"), bowline.to_string())?;
         std::fs::write(
