@@ -142,6 +142,8 @@ impl Catalog {
         connection.pragma_update(None, "journal_mode", "wal")?;
         // What was answered is on disk.
         connection.pragma_update(None, "synchronous", "full")?;
+        // A log that grows long would take the room that deletions on a full disk are to make.
+        connection.pragma_update(None, "wal_autocheckpoint", 64)?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.execute_batch(SCHEMA)?;
         Ok(Self(Arc::new(Mutex::new(connection))))
@@ -268,9 +270,11 @@ impl Catalog {
     pub(crate) fn remove(&self, name: &str) -> Result<Option<String>, CatalogError> {
         let connection = self.lock();
         let mut statement = connection.prepare_cached("DELETE FROM repo WHERE key = ? RETURNING id")?;
-        Ok(statement
-            .query_row([name.to_ascii_lowercase()], |row| row.get(0))
-            .optional()?)
+        let mut rows = statement.query([name.to_ascii_lowercase()])?;
+        let id = rows.next()?.map(|row| row.get(0)).transpose()?;
+        // To the end: SQLite looks after its log when a statement is done, not when it is left.
+        rows.next()?;
+        Ok(id)
     }
 
     pub(crate) fn remove_id(&self, id: &str) -> Result<(), CatalogError> {
