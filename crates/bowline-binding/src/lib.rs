@@ -9,11 +9,13 @@
 //!        ──▶ Binding::target   the object that answers Cap'n Web calls
 //!        ──▶ Binding::session  or a WebSocket to whoever does
 //!        ──▶ Binding::connect  a byte stream to an address
+//! clients that are no Workers ──▶ Endpoint::call, where a binding has one
 //! ```
 
 mod body;
 mod context;
 mod descriptor;
+mod endpoint;
 mod error;
 mod exchange;
 mod fetch;
@@ -24,6 +26,7 @@ mod worker_host;
 pub use body::{Body, BodyError, BoxError, collect, collect_boxed, empty, full};
 pub use context::{CallContext, ConnectAddress};
 pub use descriptor::{Build, ConfigError, Descriptor, Registry, Resources, Variables};
+pub use endpoint::Endpoint;
 pub use error::{BindingError, ErrorKind, Retry};
 pub use exchange::{ExchangeError, exchange, open_websocket};
 pub use fetch::{BoxDuplex, Duplex, FetchReply, FetchRequest, UpgradeRequest};
@@ -81,5 +84,10 @@ pub trait Binding: Send + Sync + 'static {
     async fn connect(&self, cx: &CallContext, to: ConnectAddress) -> Result<BoxDuplex, BindingError> {
         let _ = to;
         Err(BindingError::unsupported("connect", &cx.binding))
+    }
+
+    /// What the binding serves beside the flows, if anything. Asked once, when the binding is added to a router.
+    fn endpoint(&self) -> Option<std::sync::Arc<dyn Endpoint>> {
+        None
     }
 }

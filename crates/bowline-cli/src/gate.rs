@@ -94,9 +94,14 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError
 }
 
 impl Listening {
+    /// Where it listens: `http://127.0.0.1:8787/`.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
     /// Says where it listens; `lines` are for people.
     pub(crate) fn announce(&self, json: bool, lines: &[String]) {
-        let url = format!("http://{}/", self.address);
+        let url = self.url();
         let admin = self
             .admin
             .as_ref()

@@ -3,6 +3,7 @@
 //! Results go to stdout, progress and advice to stderr. Exit codes are part of the interface and listed in `--help`.
 
 mod commands;
+mod endpoints;
 mod env_vars;
 mod error;
 mod gate;

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 
 use crate::env_vars::Env;
 use crate::error::{CliError, Kind};
-use crate::{output, project, settings};
+use crate::{endpoints, output, project, settings};
 
 /// The proxy to `remote`. Half a pair of credentials is told; a refusal is told once.
 pub(crate) fn proxy(remote: Uri, credentials: CredentialState, env: Env<'_>) -> Result<Proxy, CliError> {
@@ -106,6 +106,9 @@ pub(crate) fn place(
         Router::default()
     };
     let router = Arc::new(router);
+    if router.has_endpoints() {
+        endpoints::serve(&router, state)?;
+    }
     let (mut table, mut services) = (Vec::new(), HashMap::new());
     for entry in &project.bindings {
         let (place, why, service): (_, _, Arc<dyn WireService>) = match remote {

@@ -8,9 +8,11 @@
 //! does (its own crate; only [`REGISTRY`] names them).
 
 mod registry;
+mod remote;
 mod respond;
 mod router;
 mod upgrade;
 
 pub use registry::REGISTRY;
+pub use remote::Remote;
 pub use router::Router;

@@ -11,4 +11,5 @@ pub static REGISTRY: Registry = Registry(&[
     &bowline_vpc_network::DESCRIPTOR,
     &bowline_service::DESCRIPTOR,
     &bowline_dispatch::DESCRIPTOR,
+    &bowline_artifacts::DESCRIPTOR,
 ]);

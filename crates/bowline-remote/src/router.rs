@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bowline_access::{Permit, strip_credentials};
 use bowline_binding::{
-    Binding, BindingError, Body, BoxDuplex, BoxFuture, CallContext, ConnectAddress, ErrorKind, FetchReply,
-    FetchRequest, UpgradeRequest,
+    Binding, BindingError, Body, BoxDuplex, BoxFuture, CallContext, ConnectAddress, Endpoint, ErrorKind,
+    FetchReply, FetchRequest, UpgradeRequest,
 };
 use bowline_gateway::Guarded;
 use bowline_wire::flow::{Flow, classify};
@@ -29,6 +29,7 @@ const FIRST_BYTES: usize = 4096;
 #[derive(Default)]
 pub struct Router {
     bindings: HashMap<String, Arc<dyn Binding>>,
+    endpoints: Vec<Arc<dyn Endpoint>>,
 }
 
 impl std::fmt::Debug for Router {
@@ -40,12 +41,32 @@ impl std::fmt::Debug for Router {
 impl Router {
     /// Adds a binding; a second one of the same name replaces the first.
     pub fn add(&mut self, name: &str, binding: Arc<dyn Binding>) {
+        self.endpoints.extend(binding.endpoint());
         self.bindings.insert(name.to_owned(), binding);
     }
 
     /// Whether there is no binding at all.
     pub fn is_empty(&self) -> bool {
         self.bindings.is_empty()
+    }
+
+    /// Whether a binding serves anything beside the flows.
+    pub fn has_endpoints(&self) -> bool {
+        !self.endpoints.is_empty()
+    }
+
+    /// Tells the bindings' endpoints where they are reached: `http://127.0.0.1:8787`.
+    pub fn mounted(&self, origin: &str) {
+        for endpoint in &self.endpoints {
+            endpoint.mounted(origin);
+        }
+    }
+
+    /// The endpoint that claims a path.
+    pub fn endpoint(&self, path: &str) -> Option<&Arc<dyn Endpoint>> {
+        self.endpoints
+            .iter()
+            .find(|endpoint| path.starts_with(endpoint.prefix()))
     }
 
     /// Serves one request that Access let in.

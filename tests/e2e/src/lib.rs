@@ -11,6 +11,7 @@
 
 pub mod client;
 pub mod flow;
+pub mod git;
 pub mod peers;
 pub mod program;
 pub mod project;

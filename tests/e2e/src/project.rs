@@ -50,10 +50,9 @@ pub struct Project {
 impl Project {
     /// A project with one binding of each kind: `DB`, `VEC` (3 dimensions, cosine, metadata index on the text `genre`),
     /// `MAIL` (to example.com addresses named in the tests), `VPC` that may reach `allow`, `SVC` (the Worker `callee`),
-    /// `PLAIN` (the last address of `allow` as an HTTP upstream), `CUSTOMERS` (the Workers `one` and `two`) and `AI` without a
-    /// model.
+    /// `PLAIN` (the last address of `allow` as an HTTP upstream), `CUSTOMERS` (the Workers `one` and `two`), `AI` without a
+    /// model and `ART` (namespace `team`).
     pub fn new(allow: &[String]) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
         let plain = format!("http://{}/", allow.last().map_or("127.0.0.1:1", String::as_str));
         let wrangler = json!({
             "name": "e2e", "main": "worker.mjs", "compatibility_date": "2026-07-01",
@@ -70,6 +69,7 @@ impl Project {
                 "binding": "CUSTOMERS", "namespace": "customers", "remote": true,
                 "outbound": {"service": "outbound", "parameters": ["plan", "region"]},
             }],
+            "artifacts": [{"binding": "ART", "namespace": "team", "remote": true}],
         });
         let bowline = json!({"bindings": {
             "VEC": {"dimensions": 3, "metric": "cosine", "metadata_indexes": [{"property": "genre", "type": "string"}]},
@@ -78,8 +78,9 @@ impl Project {
             "PLAIN": {"url": plain},
             "CUSTOMERS": {"folder": "customers", "outbound_worker": "outbound"},
         }});
+        let project = Self::of(&wrangler, &bowline)?;
         let worker = |path: &str, source: &str, more: Value| -> Result<()> {
-            let folder = folder.path().join(path);
+            let folder = project.folder.path().join(path);
             std::fs::create_dir_all(&folder)?;
             let mut wrangler = json!({"main": "index.mjs", "compatibility_date": "2026-07-01"});
             let more = more.as_object().context("an object")?.clone();
@@ -104,6 +105,12 @@ impl Project {
             include_str!("../driver/outbound.mjs"),
             json!({"name": "outbound"}),
         )?;
+        Ok(project)
+    }
+
+    /// A project with these configurations and the test Worker.
+    pub fn of(wrangler: &Value, bowline: &Value) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("wrangler.jsonc"), wrangler.to_string())?;
         std::fs::write(folder.path().join("bowline.jsonc"), bowline.to_string())?;
         std::fs::write(

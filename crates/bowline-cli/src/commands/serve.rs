@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bowline_gateway::{Gate, Mode};
+use bowline_gateway::Mode;
+use bowline_remote::Remote;
 use clap::{Args, ValueEnum};
 
 use crate::commands::access::state::StateArgs;
@@ -56,7 +57,7 @@ pub(crate) async fn run(args: ServeArgs, env: Env<'static>) -> Result<(), CliErr
     }
     let project = project::load(&args.config)?;
     let store = args.state.open(env).await?;
-    let router = project::router(&project, |_| true, &args.state.state, env)?;
+    let router = Arc::new(project::router(&project, |_| true, &args.state.state, env)?);
     let mode = match args.access {
         AccessMode::Off => Mode::Open,
         AccessMode::ServiceToken => Mode::Guard,
@@ -75,6 +76,7 @@ pub(crate) async fn run(args: ServeArgs, env: Env<'static>) -> Result<(), CliErr
         .map(|binding| format!("  {}  {}", binding.name, binding.kind))
         .collect();
     listening.announce(args.json, &lines);
-    let gate = Gate::new(listening.gateway.clone(), Arc::new(router));
-    listening.serve(gate, stop).await
+    router.mounted(listening.url().trim_end_matches('/'));
+    let remote = Remote::new(listening.gateway.clone(), router);
+    listening.serve(remote, stop).await
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where a value is missing")]
 
 mod ai;
+mod artifacts;
 mod bad_input;
 mod capnweb;
 mod capnweb_json;
