@@ -19,9 +19,12 @@ const PURE: [&str; 4] = [
 /// What a pure crate must not depend on, even indirectly.
 const IMPURE: [&str; 4] = ["tokio", "hyper", "mio", "socket2"];
 /// What a pure crate's source must not say outside tests.
-const IMPURE_WORDS: [&str; 7] = [
+const IMPURE_WORDS: [&str; 10] = [
     "std::fs",
-    "std::net",
+    "TcpListener",
+    "TcpStream",
+    "UdpSocket",
+    "ToSocketAddrs",
     "std::env",
     "std::process",
     "Instant::now",
@@ -202,7 +205,9 @@ fn kinds_in_one_place(findings: &mut Findings) -> anyhow::Result<()> {
         }
         for kind in [
             "\"ai\"",
+            "\"artifacts\"",
             "\"d1\"",
+            "\"dispatch_namespace\"",
             "\"vectorize\"",
             "\"send_email\"",
             "\"vpc_network\"",
@@ -229,7 +234,7 @@ fn wire_names_in_one_place(findings: &mut Findings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A secret's text is taken out only where a header is written or a new token is shown.
+/// A secret's text is taken out only where it is sent, hashed, or shown once when it is new.
 fn secrets_exposed_rarely(findings: &mut Findings) -> anyhow::Result<()> {
     for (path, source) in sources("crates")?
         .into_iter()
@@ -238,9 +243,14 @@ fn secrets_exposed_rarely(findings: &mut Findings) -> anyhow::Result<()> {
     {
         let allowed = [
             "bowline-secret/src/lib.rs",
-            "bowline-proxy/src/credentials.rs",
+            "bowline-access/src/service_token.rs",
+            "bowline-access-store/src/postgres.rs",
             "bowline-ai-gateway/src/credential.rs",
-            "commands/access.rs",
+            "bowline-client/src/client.rs",
+            "bowline-gateway/src/admin/tokens.rs",
+            "bowline-proxy/src/credentials.rs",
+            "commands/access/api_token.rs",
+            "commands/access/token.rs",
             "commands/demo.rs",
         ];
         let code = before_tests(&source);

@@ -132,8 +132,10 @@ fn object(value: Value, what: &str) -> Result<Map<String, Value>, AiError> {
     }
 }
 
+type Members = Map<String, Value>;
+
 /// The query of the stream form: `userInputs` is JSON, every other parameter an option turned into text.
-fn flattened(query: &str) -> Result<(Map<String, Value>, Map<String, Value>), AiError> {
+fn flattened(query: &str) -> Result<(Members, Members), AiError> {
     let (mut inputs, mut options) = (Map::new(), Map::new());
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {

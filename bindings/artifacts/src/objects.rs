@@ -171,9 +171,10 @@ impl Objects {
         if let Some(id) = parse_hash(reference) {
             return self.peel(id);
         }
-        let candidates = if reference == "HEAD" {
-            vec![reference.to_owned()]
-        } else if reference.starts_with("refs/heads/") || reference.starts_with("refs/tags/") {
+        let candidates = if reference == "HEAD"
+            || reference.starts_with("refs/heads/")
+            || reference.starts_with("refs/tags/")
+        {
             vec![reference.to_owned()]
         } else if reference.starts_with("refs/") {
             Vec::new()

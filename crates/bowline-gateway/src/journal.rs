@@ -19,12 +19,15 @@ const SAME: i64 = 60;
 /// Callers that are remembered for that.
 const CALLERS: usize = 20_000;
 
+/// Who, to which application, from where.
+type Caller = (Arc<str>, Arc<str>, Option<IpAddr>);
+
 /// The journal. Ends, once everything is written, when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Journal {
     entries: mpsc::Sender<AuditEntry>,
     dropped: Arc<AtomicU64>,
-    recent: Mutex<HashMap<(Arc<str>, Arc<str>, Option<IpAddr>), UnixSeconds>>,
+    recent: Mutex<HashMap<Caller, UnixSeconds>>,
     seen: Arc<Mutex<HashMap<String, UnixSeconds>>>,
 }
 

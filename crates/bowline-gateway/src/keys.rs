@@ -71,12 +71,18 @@ pub(crate) fn published(snapshot: &Snapshot) -> Value {
     json!({"keys": keys, "public_cert": certificates.first(), "public_certs": certificates})
 }
 
+/// The key it was verified with, and its claims.
+type VerifiedToken = (String, Arc<Value>);
+/// With the times from and until which the token is used again.
+type IssuedToken = (HeaderValue, UnixSeconds, UnixSeconds);
+
 /// Signs and verifies with the keys of a snapshot, and remembers what it did: a signature costs a millisecond.
 #[derive(Default)]
 pub(crate) struct Keys {
     signer: Mutex<Option<(String, Arc<EncodingKey>)>>,
-    issued: Mutex<HashMap<Issued, (HeaderValue, UnixSeconds, UnixSeconds)>>,
-    verified: Mutex<HashMap<[u8; 32], (String, Arc<Value>)>>,
+    issued: Mutex<HashMap<Issued, IssuedToken>>,
+    /// By the token's hash.
+    verified: Mutex<HashMap<[u8; 32], VerifiedToken>>,
 }
 
 impl std::fmt::Debug for Keys {

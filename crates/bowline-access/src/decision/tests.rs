@@ -99,7 +99,8 @@ fn request_by_policies() {
     use Who::*;
     let everyone = || json!([{"everyone": {}}]);
     let any_token = || json!([{"any_valid_service_token": {}}]);
-    let rows: Vec<(Vec<Arc<Policy>>, Who, Result<&str, DenyReason>)> = vec![
+    type Row = (Vec<Arc<Policy>>, Who, Result<&'static str, DenyReason>);
+    let rows: Vec<Row> = vec![
         (vec![], Nobody, Err(NoCredentials)),
         (vec![], Machine, Err(NotAuthorised)),
         // Service Auth.

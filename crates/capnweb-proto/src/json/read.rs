@@ -306,8 +306,7 @@ fn object_kind(text: &str, tokens: &[Token], at: usize) -> Kind {
         })
     };
     let mut few = [""; FEW];
-    let mut count = 0;
-    for name in names() {
+    for (count, name) in names().enumerate() {
         if name.kind() == Kind::Escaped || count == FEW {
             let mut seen = hashbrown::HashSet::new();
             let repeats = !names().all(|name| name.as_text().is_some_and(|name| seen.insert(name)));
@@ -318,7 +317,6 @@ fn object_kind(text: &str, tokens: &[Token], at: usize) -> Kind {
             return Kind::Repeating;
         }
         few[count] = name;
-        count += 1;
     }
     Kind::Object
 }

@@ -172,6 +172,7 @@ impl<V> SignedTable<V> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::collections::btree_map::Entry;
 
     use proptest::prelude::*;
 
@@ -206,9 +207,8 @@ mod tests {
             for (value, step) in (0..).zip(steps) {
                 match step {
                     Step::Next => {
-                        if !model.contains_key(&next) {
-                            table.insert(next, value);
-                            model.insert(next, value);
+                        if let Entry::Vacant(place) = model.entry(next) {
+                            table.insert(next, *place.insert(value));
                         }
                         next += 1;
                     }

@@ -111,6 +111,7 @@ async fn lines(mut command: Command) -> Result<Vec<Value>> {
         .collect()
 }
 
+#[expect(clippy::print_stdout, reason = "conformance shows how many cases there were")]
 async fn suite(version: &str) -> Result<()> {
     let server = Server::rust().await?;
     let mut client = js("client.mjs").await?;

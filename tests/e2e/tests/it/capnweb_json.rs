@@ -20,7 +20,7 @@ fn valid() -> impl Strategy<Value = String> {
     let number = prop_oneof![
         any::<f64>().prop_filter_map("finite", |n| n.is_finite().then(|| format!("{n:e}"))),
         any::<u64>()
-            .prop_map(|bits| f64::from_bits(bits))
+            .prop_map(f64::from_bits)
             .prop_filter_map("finite", |n| n.is_finite().then(|| n.to_string())),
         any::<i64>().prop_map(|n| n.to_string()),
         r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?",
