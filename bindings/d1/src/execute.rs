@@ -493,8 +493,12 @@ fn write_value(text: &mut Vec<u8>, value: ValueRef<'_>) {
     match value {
         ValueRef::Null => text.extend_from_slice(b"null"),
         ValueRef::Integer(value) => write_json(text, &value),
-        // serde_json writes what JSON cannot hold (infinities) as null, as JSON.stringify does.
-        ValueRef::Real(value) => write_json(text, &value),
+        // As JSON.stringify: a whole number has no fraction, so that a client can read 7 as an integer, and what JSON
+        // cannot hold is null.
+        ValueRef::Real(value) if value.is_finite() => {
+            text.extend_from_slice(ryu_js::Buffer::new().format_finite(value).as_bytes());
+        }
+        ValueRef::Real(_) => text.extend_from_slice(b"null"),
         ValueRef::Text(value) => write_json(text, &String::from_utf8_lossy(value)),
         ValueRef::Blob(value) => {
             text.push(b'[');

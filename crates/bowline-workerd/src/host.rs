@@ -141,16 +141,17 @@ impl WorkerHost for Host {
         })?;
         let running = self.running(spec).await?;
         let stream = connect(running.fetch_socket(), spec).await?;
-        let reply = exchange(stream, request, target, None, FIRST_BYTE).await;
-        Ok(
-            match reply.map_err(|error| broken("fetch", spec, &running, error))? {
-                FetchReply::Response(response) => response.map(|body| running.with(body).boxed()).into(),
-                FetchReply::Upgrade { headers, duplex } => FetchReply::Upgrade {
-                    headers,
-                    duplex: Box::new(running.with(duplex)),
-                },
+        let reply = match exchange(stream, request, target, None, FIRST_BYTE).await {
+            Ok(reply) => reply,
+            Err(error) => return Err(broken("fetch", spec, &running, error).await),
+        };
+        Ok(match reply {
+            FetchReply::Response(response) => response.map(|body| running.with(body).boxed()).into(),
+            FetchReply::Upgrade { headers, duplex } => FetchReply::Upgrade {
+                headers,
+                duplex: Box::new(running.with(duplex)),
             },
-        )
+        })
     }
 
     async fn session(&self, spec: &WorkerSpec) -> Result<BoxDuplex, BindingError> {
@@ -162,10 +163,10 @@ impl WorkerHost for Host {
             HeaderValue::from_static("callee"),
             FIRST_BYTE,
         );
-        let duplex = opened
-            .await
-            .map_err(|error| broken("rpc", spec, &running, error))?;
-        Ok(Box::new(running.with(duplex)))
+        match opened.await {
+            Ok(duplex) => Ok(Box::new(running.with(duplex))),
+            Err(error) => Err(broken("rpc", spec, &running, error).await),
+        }
     }
 }
 
@@ -176,13 +177,17 @@ async fn connect(socket: &Path, spec: &WorkerSpec) -> Result<UnixStream, Binding
     })
 }
 
-fn broken(
+async fn broken(
     operation: &'static str,
     spec: &WorkerSpec,
     running: &Running,
     error: ExchangeError,
 ) -> BindingError {
-    let why = match running.ended() {
+    let ended = match &error {
+        ExchangeError::Broken(_) => running.ended_soon().await,
+        _ => running.ended(),
+    };
+    let why = match ended {
         Some(ended) => format!("it ended: {ended}"),
         None => error.to_string(),
     };

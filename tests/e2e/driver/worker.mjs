@@ -123,14 +123,11 @@ const calls = {
 		const socket = response.webSocket;
 		if (!socket) return describe(response);
 		const messages = [];
-		const closed = new Promise((resolve, reject) => {
-			socket.addEventListener("message", ({ data }) => {
-				messages.push(data);
-				if (messages.length === 1) socket.send(args.text);
-				else socket.close(1000, "done");
-			});
-			socket.addEventListener("close", resolve);
-			socket.addEventListener("error", ({ message }) => reject(new Error(`websocket: ${message}`)));
+		const closed = ended(socket, () => messages.length === 2 && {});
+		socket.addEventListener("message", ({ data }) => {
+			messages.push(data);
+			if (messages.length === 1) socket.send(args.text);
+			else socket.close(1000, "done");
 		});
 		socket.accept();
 		await closed;
@@ -208,6 +205,21 @@ async function fetchThrough(binding, args) {
 	return describe(await binding.fetch(args.url, init));
 }
 
+/**
+ * How a socket ended. After a close of our own, which `closing` gives, workerd now and then reports that the connection was
+ * lost although the answer to the close came before its end (seen on the wire, miniflare 4): that counts as the answer.
+ */
+function ended(socket, closing) {
+	return new Promise((resolve, reject) => {
+		socket.addEventListener("close", ({ code, reason }) => resolve({ code, reason }));
+		socket.addEventListener("error", ({ message }) => {
+			const close = /Network connection lost/.test(message) && closing();
+			if (close) resolve(close);
+			else reject(new Error(`websocket: ${message}`));
+		});
+	});
+}
+
 async function converse(binding, args) {
 	const headers = { Upgrade: "websocket" };
 	if (args.protocol !== undefined) headers["Sec-WebSocket-Protocol"] = args.protocol;
@@ -215,13 +227,11 @@ async function converse(binding, args) {
 	const socket = response.webSocket;
 	if (!socket) return describe(response);
 	const messages = [];
-	const closed = new Promise((resolve, reject) => {
-		socket.addEventListener("message", ({ data }) => {
-			messages.push(typeof data === "string" ? data : { bytes: [...new Uint8Array(data)] });
-			if (messages.length === args.messages.length) socket.close(args.code ?? 4001, args.reason ?? "enough");
-		});
-		socket.addEventListener("close", ({ code, reason }) => resolve({ code, reason }));
-		socket.addEventListener("error", ({ message }) => reject(new Error(`websocket: ${message}`)));
+	const [code, reason] = [args.code ?? 4001, args.reason ?? "enough"];
+	const closed = ended(socket, () => messages.length === args.messages.length && { code, reason });
+	socket.addEventListener("message", ({ data }) => {
+		messages.push(typeof data === "string" ? data : { bytes: [...new Uint8Array(data)] });
+		if (messages.length === args.messages.length) socket.close(code, reason);
 	});
 	socket.binaryType = "arraybuffer";
 	socket.accept();

@@ -17,6 +17,8 @@ use crate::{Runner, RunnerOptions, Toolchain};
 /// The pause before the second start in a row; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// From the end of a process's connections to its own; longer when it writes a core.
+const LAST_BREATH: Duration = Duration::from_secs(2);
 /// A process that lived longer did not end because of how it started.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -56,6 +58,13 @@ impl Running {
     /// How it ended, when it has.
     pub(super) fn ended(&self) -> Option<String> {
         self.runner.ended().map(|error| error.to_string())
+    }
+
+    /// The same after a connection to it broke. That is how an end is first seen: a caller who hears of it must not find the
+    /// same process again.
+    pub(super) async fn ended_soon(&self) -> Option<String> {
+        let ended = tokio::time::timeout(LAST_BREATH, self.runner.wait()).await;
+        ended.ok().map(|error| error.to_string())
     }
 
     fn is_busy(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Workers that bindings call: bounds, and what callers are told.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
