@@ -655,7 +655,7 @@ async fn a_full_store_loses_nothing() -> Result<()> {
             "-rm",
             "sh",
             "-c",
-            "mount -t tmpfs -o size=8m tmpfs \"$0\" && exec \"$@\"",
+            "mount -t tmpfs -o size=16m tmpfs \"$0\" && exec \"$@\"",
         ])
         .arg(project.state())
         .arg(bowline_e2e::program::bowline()?)
@@ -679,9 +679,9 @@ async fn a_full_store_loses_nothing() -> Result<()> {
     git.git(".", &["clone", "-q", &url, "a"]).await?;
     let kept = git.commit("a", "f", "kept").await?;
     git.git("a", &["push", "-q", "origin", "HEAD"]).await?;
-    git.commit("a", "noise", noise(12 << 20, 3)).await?;
+    git.commit("a", "noise", noise(24 << 20, 3)).await?;
     let said = git.try_git("a", &["push", "-q", "origin", "HEAD"]).await?;
-    assert!(!said.ok, "8 MB hold no 12");
+    assert!(!said.ok, "16 MB hold no 24");
     // Repositories until there is no room for one more.
     let mut made = vec!["first".to_owned()];
     let error = loop {
