@@ -96,7 +96,13 @@ async fn no_protocol_but_websocket_is_switched_to() -> Result<()> {
         .header("http2-settings", "AAMAAABkAAQAAP__")
         .send()
         .await?;
-    assert_eq!(answer.status, StatusCode::OK, "{}\n{}", answer.text(), gateway.program.stderr.text());
+    assert_eq!(
+        answer.status,
+        StatusCode::OK,
+        "{}\n{}",
+        answer.text(),
+        gateway.program.stderr.text()
+    );
     let mirrored: Value = serde_json::from_slice(&answer.body)?;
     for gone in ["upgrade", "http2-settings", "connection"] {
         assert!(mirrored["headers"][gone].is_null(), "{mirrored}");
