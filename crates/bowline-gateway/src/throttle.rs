@@ -54,10 +54,38 @@ impl Key {
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     /// When each bucket will be empty again: a full one lies `burst * refill` seconds ahead (a leaky bucket as a clock).
-    buckets: Mutex<HashMap<Key, UnixSeconds>>,
+    buckets: Mutex<Table<Key>>,
     /// How many buckets there are, so that nobody locks anything while there are none.
     count: AtomicUsize,
-    known: Mutex<HashMap<(IpAddr, String), UnixSeconds>>,
+    known: Mutex<Table<(IpAddr, String)>>,
+}
+
+/// Times by what they are about, and when those that are over were last looked for: at most once a second, or each entry of
+/// a full table would cost a walk through it.
+#[derive(Debug)]
+struct Table<K> {
+    at: HashMap<K, UnixSeconds>,
+    swept: UnixSeconds,
+}
+
+impl<K> Default for Table<K> {
+    fn default() -> Self {
+        Self {
+            at: HashMap::new(),
+            swept: UnixSeconds::MIN,
+        }
+    }
+}
+
+impl<K: Eq + std::hash::Hash> Table<K> {
+    /// Whether there is room for one more, once what is not to be kept has gone.
+    fn has_room(&mut self, now: UnixSeconds, keep: impl Fn(UnixSeconds) -> bool) -> bool {
+        if self.at.len() >= KEPT && self.swept != now {
+            self.swept = now;
+            self.at.retain(|_, at| keep(*at));
+        }
+        self.at.len() < KEPT
+    }
 }
 
 impl Throttle {
@@ -73,13 +101,14 @@ impl Throttle {
                 .iter()
                 .filter_map(|key| {
                     let Limit { burst, refill } = key.limit();
-                    let over = buckets.get(key)? - now - (burst - 1) * refill;
+                    let over = buckets.at.get(key)? - now - (burst - 1) * refill;
                     (over > 0).then_some(over)
                 })
                 .max()?
         };
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let exempt = known
+            .at
             .get(&(address, client_id.to_owned()))
             .is_some_and(|at| now - at < EXEMPT);
         (!exempt).then_some(wait)
@@ -91,19 +120,16 @@ impl Throttle {
             return;
         };
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= KEPT {
-            buckets.retain(|_, empty_at| *empty_at > now);
-        }
         for key in keys(address, client_id) {
             // A table full of live buckets is an attack in itself; the ones that are there go on working.
-            if buckets.len() >= KEPT && !buckets.contains_key(&key) {
+            if !buckets.has_room(now, |empty_at| empty_at > now) && !buckets.at.contains_key(&key) {
                 continue;
             }
             let Limit { burst, refill } = key.limit();
-            let empty_at = buckets.entry(key).or_insert(now);
+            let empty_at = buckets.at.entry(key).or_insert(now);
             *empty_at = ((*empty_at).max(now) + refill).min(now + burst * refill);
         }
-        self.count.store(buckets.len(), Ordering::Relaxed);
+        self.count.store(buckets.at.len(), Ordering::Relaxed);
     }
 
     /// Notes that an address got in with a client id.
@@ -112,13 +138,10 @@ impl Throttle {
             return;
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KEPT {
-            known.retain(|_, at| now - *at < EXEMPT);
-            if known.len() >= KEPT {
-                return;
-            }
+        if !known.has_room(now, |at| now - at < EXEMPT) {
+            return;
         }
-        known.insert((address, client_id.to_owned()), now);
+        known.at.insert((address, client_id.to_owned()), now);
     }
 }
 
@@ -189,8 +212,8 @@ mod tests {
             throttle.failed(at(1), &format!("client {number}"), 1_000);
             throttle.succeeded(at(1), &format!("client {number}"), 1_000);
         }
-        assert!(throttle.buckets.lock().unwrap().len() <= KEPT);
-        assert!(throttle.known.lock().unwrap().len() <= KEPT);
+        assert!(throttle.buckets.lock().unwrap().at.len() <= KEPT);
+        assert!(throttle.known.lock().unwrap().at.len() <= KEPT);
     }
 
     #[test]

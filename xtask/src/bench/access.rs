@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::client::{read_answer, read_head};
 use super::peers::{self, Peer};
-use super::{Goal, Row, median, upstream};
+use super::{Goal, Row, interleave, median, upstream};
 use crate::run::{cargo, debian};
 
 /// Rounds of each load; each goes to all three targets in turn.
@@ -64,9 +64,9 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
         load.refused(address)
             .with_context(|| format!("{what} lets everybody in"))?;
     }
-    let latency = interleave(targets, |address| load.latencies(address)).context("latency")?;
+    let latency = interleave(ROUNDS, targets, |address| load.latencies(address)).context("latency")?;
     rows.extend(compare("gateway, p50 of a request", "µs", latency));
-    let rate = interleave(targets, |address| load.rate(address)).context("throughput")?;
+    let rate = interleave(ROUNDS, targets, |address| load.rate(address)).context("throughput")?;
     rows.extend(compare("gateway, throughput, 16 connections", "req/s", rate));
     rows.push(Row {
         row: "gateway, resident memory after the load".into(),
@@ -285,21 +285,6 @@ impl Load {
         })?;
         Ok(vec![done as f64 / start.elapsed().as_secs_f64()])
     }
-}
-
-/// Runs a measurement against all targets, round by round, the order turning.
-fn interleave(
-    targets: [SocketAddr; 3],
-    measure: impl Fn(SocketAddr) -> io::Result<Vec<f64>>,
-) -> anyhow::Result<[Vec<f64>; 3]> {
-    let mut all = [Vec::new(), Vec::new(), Vec::new()];
-    for round in 0..ROUNDS {
-        for turn in 0..3 {
-            let which = (round + turn) % 3;
-            all[which].extend(measure(targets[which])?);
-        }
-    }
-    Ok(all)
 }
 
 fn compare(name: &str, unit: &'static str, [ours, nginx, direct]: [Vec<f64>; 3]) -> Vec<Row> {

@@ -170,6 +170,22 @@ impl Row {
     }
 }
 
+/// Runs a measurement against all targets, round by round, the order turning.
+fn interleave<A: Copy, T>(
+    rounds: usize,
+    targets: [A; 3],
+    measure: impl Fn(A) -> std::io::Result<Vec<T>>,
+) -> anyhow::Result<[Vec<T>; 3]> {
+    let mut all = [Vec::new(), Vec::new(), Vec::new()];
+    for round in 0..rounds {
+        for turn in 0..3 {
+            let which = (round + turn) % 3;
+            all[which].extend(measure(targets[which])?);
+        }
+    }
+    Ok(all)
+}
+
 fn median(mut sample: Vec<f64>) -> f64 {
     sample.sort_unstable_by(f64::total_cmp);
     sample.get(sample.len() / 2).copied().unwrap_or(f64::NAN)

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::client::Target;
-use super::{Goal, Row, median, peers, upstream};
+use super::{Goal, Row, interleave, median, peers, upstream};
 use crate::run::debian;
 
 /// Starts per proxy.
@@ -87,10 +87,11 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
         for peer in [&bowline, &nginx] {
             peer.pin(proxy)?;
         }
-        let fetch = interleave(targets, |target| target.fetch_latencies(CALLS)).context("fetch latency")?;
+        let fetch =
+            interleave(ROUNDS, targets, |target| target.fetch_latencies(CALLS)).context("fetch latency")?;
         rows.extend(latency_rows(&format!("fetch, {placement},"), fetch));
-        let socket =
-            interleave(targets, |target| target.socket_latencies(CALLS)).context("WebSocket latency")?;
+        let socket = interleave(ROUNDS, targets, |target| target.socket_latencies(CALLS))
+            .context("WebSocket latency")?;
         rows.extend(latency_rows(&format!("websocket, {placement},"), socket));
     }
     // Throughput is for the scheduler to arrange.
@@ -99,7 +100,7 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
     for peer in [&bowline, &nginx] {
         peer.pin(&all)?;
     }
-    let rate = interleave(targets, |target| {
+    let rate = interleave(ROUNDS, targets, |target| {
         target
             .fetch_rate(CONNECTIONS, Duration::from_millis(300))
             .map(|rate| vec![rate])
@@ -107,30 +108,15 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
     .context("fetch throughput")?;
     rows.extend(rate_rows("fetch throughput, 16 connections", "req/s", rate));
     let download =
-        interleave(targets, |target| target.download().map(|rate| vec![rate])).context("download")?;
+        interleave(ROUNDS, targets, |target| target.download().map(|rate| vec![rate])).context("download")?;
     rows.extend(rate_rows("fetch throughput, 64 MiB body", "MB/s", download));
-    let socket = interleave(targets, |target| {
+    let socket = interleave(ROUNDS, targets, |target| {
         target.socket_rate(MESSAGES).map(|rate| vec![rate])
     })
     .context("WebSocket throughput")?;
     rows.extend(rate_rows("websocket throughput, 16 KiB echoed", "MB/s", socket));
     rows.push(memory("resident memory after the load")?);
     Ok(rows)
-}
-
-/// Runs a measurement against all targets, round by round, the order turning.
-fn interleave<T>(
-    targets: [&Target; 3],
-    measure: impl Fn(&Target) -> std::io::Result<Vec<T>>,
-) -> anyhow::Result<[Vec<T>; 3]> {
-    let mut all = [Vec::new(), Vec::new(), Vec::new()];
-    for round in 0..ROUNDS {
-        for turn in 0..3 {
-            let which = (round + turn) % 3;
-            all[which].extend(measure(targets[which])?);
-        }
-    }
-    Ok(all)
 }
 
 fn latency_rows(flow: &str, [ours, nginx, direct]: [Vec<Duration>; 3]) -> Vec<Row> {
