@@ -5,7 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::run::{cargo, check};
+use crate::run::{cargo, check, test_peers};
 
 /// An area is a name prefix of end-to-end tests.
 const AREAS: &[(&str, &str)] = &[
@@ -34,7 +34,7 @@ const AREAS: &[(&str, &str)] = &[
     ("vpc-network", "test(miniflare) | package(bowline-vpc-network)"),
     (
         "access",
-        "test(elimination) | test(refusal) | package(bowline-access)",
+        "test(elimination) | test(refusal) | test(/^access::/) | package(/^bowline-access/) | package(bowline-gateway)",
     ),
     // The last are clients and servers of npm's in Node and in workerd, both ways, and raw conversations.
     (
@@ -53,6 +53,7 @@ pub(crate) struct ConformanceArgs {
 
 /// Runs the areas and ends with the line `N passed, N failed`.
 pub(crate) fn run(args: &ConformanceArgs) -> anyhow::Result<()> {
+    test_peers()?;
     check(&mut cargo(["build", "--workspace"]))?;
     let filter = AREAS
         .iter()

@@ -71,6 +71,18 @@ pub(crate) fn npm(folder: &Path, package: &str, lock: &str) -> anyhow::Result<()
     Ok(())
 }
 
+/// What the end-to-end tests need from Debian. `pg_lsclusters` comes with PostgreSQL, whose own programs are in no path.
+pub(crate) fn test_peers() -> anyhow::Result<()> {
+    debian(&[
+        ("node", "nodejs"),
+        ("npm", "npm"),
+        ("git", "git"),
+        ("pg_lsclusters", "postgresql"),
+        ("setpriv", "util-linux"),
+        ("python3", "python3-venv"),
+    ])
+}
+
 /// Debian packages for programs that are not there yet: `(program, package)`.
 pub(crate) fn debian(needed: &[(&str, &str)]) -> anyhow::Result<()> {
     let missing: Vec<&str> = needed

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::run::{cargo, check, debian, works};
+use crate::run::{cargo, check, test_peers, works};
 
 /// What builds the models that run in the process.
 const EMBEDDED: &str = "bowline-models/candle,bowline-ai/embedded";
@@ -17,7 +17,7 @@ pub(crate) struct TestArgs {
 
 /// Builds everything once, then runs unit, integration and end-to-end tests with nextest, and doc tests.
 pub(crate) fn run(args: &TestArgs) -> anyhow::Result<()> {
-    debian(&[("node", "nodejs"), ("npm", "npm"), ("git", "git")])?;
+    test_peers()?;
     if !works("cargo", &["nextest", "--version"]) {
         check(&mut cargo(["install", "cargo-nextest", "--locked"]))?;
     }

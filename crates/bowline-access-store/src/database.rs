@@ -164,7 +164,7 @@ pub trait Database: Send + Sync + std::fmt::Debug + 'static {
         statements: Vec<Statement>,
     ) -> Result<Vec<Vec<Row>>, StoreError>;
 
-    /// Whether anything may have changed since the last call, by anybody. Cheap: it is asked for every request. `true`
-    /// also when nobody can tell.
-    fn may_have_changed(&self) -> bool;
+    /// A number that is another one after every change, by anybody: what is read after asking for it is at least as new.
+    /// `None` when nobody can tell. Cheap: it is asked for every request.
+    fn changes(&self) -> Option<i64>;
 }

@@ -2,12 +2,12 @@
 //!
 //! One connection works, one listens. Every change is announced with `NOTIFY`; because a notification can be lost with its
 //! connection, and a connection can be dead without anybody saying so, the listener also reads the change counter four
-//! times a second. While it cannot, [`Database::may_have_changed`] says `true`, so that requests are judged by what the
+//! times a second. While it cannot, [`Database::changes`] says nothing, so that requests are judged by what the
 //! database says or not at all: a revocation is never missed for longer than that.
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -39,7 +39,7 @@ pub(crate) struct Postgres {
     connector: Connector,
     /// The working connection, made again when it broke.
     client: Mutex<Option<Client>>,
-    changed: Arc<AtomicBool>,
+    changes: Arc<AtomicI64>,
     _listener: DropGuard,
 }
 
@@ -53,7 +53,8 @@ impl std::fmt::Debug for Postgres {
 struct Connector {
     config: Config,
     tls: MakeRustlsConnect,
-    changed: Arc<AtomicBool>,
+    /// Counts what was heard of.
+    changes: Arc<AtomicI64>,
     /// Nobody looks at the database's changes: the listener has no connection.
     blind: Arc<AtomicBool>,
 }
@@ -65,11 +66,13 @@ impl Connector {
         let (client, mut connection) = timeout(ANSWER, connect)
             .await
             .map_err(|_| StoreError::TimedOut(ANSWER.as_secs()))??;
-        let changed = Arc::clone(&self.changed);
+        let changes = Arc::clone(&self.changes);
         tokio::spawn(async move {
             while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
                 match message {
-                    Ok(AsyncMessage::Notification(_)) => changed.store(true, Ordering::Release),
+                    Ok(AsyncMessage::Notification(_)) => {
+                        changes.fetch_add(1, Ordering::AcqRel);
+                    }
                     Ok(_) => {}
                     Err(error) => {
                         tracing::warn!(error = %error, "the connection to PostgreSQL broke");
@@ -104,11 +107,11 @@ impl Postgres {
             .and_then(BuilderVerifierExt::with_platform_verifier)
             .map_err(StoreError::Tls)?
             .with_no_client_auth();
-        let changed = Arc::new(AtomicBool::new(true));
+        let changes = Arc::new(AtomicI64::new(0));
         let connector = Connector {
             config,
             tls: MakeRustlsConnect::new(tls),
-            changed: Arc::clone(&changed),
+            changes: Arc::clone(&changes),
             blind: Arc::new(AtomicBool::new(true)),
         };
         let mut client = connector.connect().await?;
@@ -120,7 +123,7 @@ impl Postgres {
         Ok(Self {
             connector,
             client: Mutex::new(Some(client)),
-            changed,
+            changes,
             _listener: stop.drop_guard(),
         })
     }
@@ -184,7 +187,7 @@ async fn watch(connector: &Connector) -> Result<(), StoreError> {
             .map_err(|_| StoreError::TimedOut(0))??;
         let version: i64 = row.get(0);
         if known.replace(version) != Some(version) {
-            connector.changed.store(true, Ordering::Release);
+            connector.changes.fetch_add(1, Ordering::AcqRel);
         }
         connector.blind.store(false, Ordering::Release);
         tokio::time::sleep(LOOK).await;
@@ -215,13 +218,13 @@ impl Database for Postgres {
             .flatten();
         if purpose == Purpose::Change {
             // Our own changes need no way round by the database.
-            self.changed.store(true, Ordering::Release);
+            self.changes.fetch_add(1, Ordering::AcqRel);
         }
         done
     }
 
-    fn may_have_changed(&self) -> bool {
-        self.changed.swap(false, Ordering::AcqRel) || self.connector.blind.load(Ordering::Acquire)
+    fn changes(&self) -> Option<i64> {
+        (!self.connector.blind.load(Ordering::Acquire)).then(|| self.changes.load(Ordering::Acquire))
     }
 }
 

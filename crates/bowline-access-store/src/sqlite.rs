@@ -1,7 +1,7 @@
 //! The state in one SQLite file, shared by every process that opens the same state folder.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,11 +21,33 @@ const BUSY: Duration = Duration::from_secs(5);
 /// SQLite.
 pub(crate) struct Sqlite {
     connection: Arc<Mutex<Connection>>,
-    /// A connection that never writes: its `data_version` moves with everybody's commits, ours included.
     /// None in memory, where nobody else can write.
-    probe: Option<Mutex<Connection>>,
-    seen: AtomicI64,
-    changed: AtomicBool,
+    probe: Option<Mutex<Probe>>,
+    /// Our own changes, for lack of a probe.
+    changes: AtomicI64,
+}
+
+/// A connection that never writes: its `data_version` moves with everybody's commits, ours included.
+struct Probe {
+    connection: Connection,
+    data_version: i64,
+    /// The change counter at that version. The audit log moves the one and not the other.
+    changes: i64,
+}
+
+impl Probe {
+    fn changes(&mut self) -> rusqlite::Result<i64> {
+        let number = |sql| {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement.query_row([], |row| row.get::<_, i64>(0))
+        };
+        let data_version = number("PRAGMA data_version")?;
+        if self.data_version != data_version {
+            self.changes = number("SELECT version FROM change_counter")?;
+            self.data_version = data_version;
+        }
+        Ok(self.changes)
+    }
 }
 
 impl std::fmt::Debug for Sqlite {
@@ -83,9 +105,15 @@ impl Sqlite {
         transaction.commit()?;
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
-            probe: probe.map(Mutex::new),
-            seen: AtomicI64::new(-1),
-            changed: AtomicBool::new(true),
+            probe: probe.map(|connection| {
+                Mutex::new(Probe {
+                    connection,
+                    // SQLite counts from 1.
+                    data_version: -1,
+                    changes: 0,
+                })
+            }),
+            changes: AtomicI64::new(0),
         })
     }
 }
@@ -106,7 +134,7 @@ impl Database for Sqlite {
         let work = move || run(&mut lock(&connection), purpose, &statements);
         let done = tokio::task::spawn_blocking(work).await;
         if purpose == Purpose::Change {
-            self.changed.store(true, Ordering::Release);
+            self.changes.fetch_add(1, Ordering::AcqRel);
         }
         match done {
             Ok(done) => done,
@@ -115,19 +143,12 @@ impl Database for Sqlite {
         }
     }
 
-    fn may_have_changed(&self) -> bool {
-        let changed = self.changed.swap(false, Ordering::AcqRel);
-        let Some(probe) = &self.probe else {
-            return changed;
-        };
-        let probe = lock(probe);
-        let version = probe
-            .prepare_cached("PRAGMA data_version")
-            .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)));
-        // An unreadable database is found out by whoever reads it next.
-        version.map_or(true, |version| {
-            self.seen.swap(version, Ordering::AcqRel) != version
-        }) || changed
+    fn changes(&self) -> Option<i64> {
+        match &self.probe {
+            // An unreadable database is found out by whoever reads it next.
+            Some(probe) => lock(probe).changes().ok(),
+            None => Some(self.changes.load(Ordering::Acquire)),
+        }
     }
 }
 

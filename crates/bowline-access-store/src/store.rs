@@ -41,9 +41,9 @@ impl AccessStore {
         Ok(store)
     }
 
-    /// Whether anything may have changed since the last call.
-    pub(crate) fn may_have_changed(&self) -> bool {
-        self.database.may_have_changed()
+    /// A number that is another one after every change; `None` when nobody can tell.
+    pub(crate) fn changes(&self) -> Option<i64> {
+        self.database.changes()
     }
 
     /// One query that changes nothing anybody judges by.

@@ -38,6 +38,14 @@ out.appDeleted = await access.applications.delete(app.id, { account_id });
 out.policyUpdated = await access.policies.update(policy.id, { account_id, name: "js policy 2", decision: "non_identity", include: [{ any_valid_service_token: {} }] });
 await access.policies.delete(policy.id, { account_id });
 
+// What the caller goes on with: a token in its grace, and what it may reach.
+const kept = await access.serviceTokens.create({ account_id, name: "kept" });
+const later = new Date(Date.now() + 3600_000).toISOString();
+const again = await access.serviceTokens.rotate(kept.id, { account_id, previous_client_secret_expires_at: later });
+const keptApp = await access.applications.create({ account_id, type: "self_hosted", name: "kept", domain: "js-kept.example.com" });
+await access.applications.policies.create(keptApp.id, { account_id, name: "kept", decision: "non_identity", include: [{ service_token: { token_id: kept.id } }] });
+out.kept = { ...kept, new_client_secret: again.client_secret };
+
 out.keys = await access.keys.get({ account_id });
 out.keysRotated = await access.keys.rotate({ account_id });
 out.organization = await client.put(`/accounts/${account_id}/access/organizations`, { body: { strict_service_token_auth: true } });

@@ -35,4 +35,14 @@ try:
     access.service_tokens.get(created.id, account_id=account)
 except NotFoundError as error:
     out["missing"] = error.status_code
+# What the caller goes on with: a token, and what it may reach.
+kept = access.service_tokens.create(account_id=account, name="kept")
+app = access.applications.create(
+    account_id=account,
+    type="self_hosted",
+    name="kept",
+    domain="py-kept.example.com",
+    policies=[{"name": "kept", "decision": "non_identity", "include": [{"service_token": {"token_id": kept.id}}]}],
+)
+out["kept"] = kept.to_dict()
 print(json.dumps(out, default=str))

@@ -25,12 +25,13 @@ const jose = await attempt(async () => {
 
 const plugin = await attempt(async () => {
   const path = join(peers, "node_modules/@cloudflare/pages-plugin-cloudflare-access/dist/functions/index.js");
-  const { onRequest } = await import(pathToFileURL(path).href);
+  const { default: access } = await import(pathToFileURL(path).href);
   const data = {};
   const request = new Request(`${team}/`, { headers: { "Cf-Access-Jwt-Assertion": token } });
-  const handle = Array.isArray(onRequest) ? onRequest[0] : onRequest;
-  const response = await handle({ request, pluginArgs: { domain: team, aud }, data, next: () => new Response("passed") });
-  return { status: response.status, payload: data.cloudflareAccess?.JWT.payload };
+  const response = await access({ domain: team, aud })({
+    request, data, env: {}, functionPath: "", next: () => new Response("passed"), waitUntil() {}, passThroughOnException() {},
+  });
+  return { status: response.status, location: response.headers.get("location"), payload: data.cloudflareAccess?.JWT.payload };
 });
 
 console.log(JSON.stringify({ jose, plugin }));

@@ -1,5 +1,6 @@
 //! A client that can send what no library would: raw requests and WebSockets with any header.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri}
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -27,6 +28,7 @@ pub struct Outgoing {
     url: String,
     headers: HeaderMap,
     body: Bytes,
+    from: Option<IpAddr>,
 }
 
 /// An answer, read to its end.
@@ -66,7 +68,14 @@ impl Outgoing {
             url: url.to_owned(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            from: None,
         }
+    }
+
+    /// Sends it from an address of this machine; all of 127.0.0.0/8 is.
+    pub fn from(mut self, address: IpAddr) -> Self {
+        self.from = Some(address);
+        self
     }
 
     /// Adds a header; a name may occur more than once, a value may be any bytes a header can carry.
@@ -115,8 +124,16 @@ impl Outgoing {
     async fn exchange(self) -> Result<http::Response<hyper::body::Incoming>> {
         let uri: Uri = self.url.parse().with_context(|| format!("`{}`", self.url))?;
         let authority = uri.authority().context("a URL has an authority")?.clone();
-        let stream = TcpStream::connect(authority.as_str()).await.context("connect")?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let stream = match self.from {
+            None => TcpStream::connect(authority.as_str()).await,
+            Some(from) => {
+                let socket = TcpSocket::new_v4()?;
+                socket.bind((from, 0).into())?;
+                socket.connect(authority.as_str().parse()?).await
+            }
+        };
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream.context("connect")?)).await?;
         tokio::spawn(connection.with_upgrades());
         let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = self.method;

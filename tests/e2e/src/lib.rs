@@ -9,10 +9,12 @@
 //!                             └──────────(straight)──────▲
 //! ```
 
+pub mod access;
 pub mod client;
 pub mod flow;
 pub mod git;
 pub mod peers;
+pub mod postgres;
 pub mod program;
 pub mod project;
 pub mod rust_client;

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -77,6 +79,42 @@ async fn echo(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>> {
         headers.append(name, value.clone());
     }
     *response.body_mut() = Full::new(request.into_body().collect().await?.to_bytes());
+    Ok(response)
+}
+
+/// HTTP: an upgrade becomes a WebSocket echo; everything else is answered 200 with what came as a JSON document: `method`,
+/// `target`, `body`, and `headers` as an object of lists.
+pub async fn http_mirror() -> Result<SocketAddr> {
+    listen(|stream| async move {
+        let service = service_fn(|request: Request<Incoming>| async move { mirror(request).await });
+        let _ = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await;
+    })
+    .await
+}
+
+async fn mirror(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>> {
+    if request.headers().contains_key(UPGRADE) {
+        return websocket(&mut request);
+    }
+    let mut headers = serde_json::Map::new();
+    for name in request.headers().keys() {
+        let values = request.headers().get_all(name).iter();
+        let values: Vec<_> = values
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            .collect();
+        headers.insert(name.as_str().to_owned(), values.into());
+    }
+    let (method, target) = (request.method().to_string(), request.uri().to_string());
+    let body = request.into_body().collect().await?.to_bytes();
+    let document = serde_json::json!({
+        "method": method, "target": target, "headers": headers, "body": String::from_utf8_lossy(&body),
+    });
+    let mut response = Response::new(Full::new(document.to_string().into()));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
     Ok(response)
 }
 

@@ -1,6 +1,7 @@
 //! End to end, with the real program and real peers.
 #![expect(clippy::unwrap_used, reason = "a test may fail where a value is missing")]
 
+mod access;
 mod ai;
 mod artifacts;
 mod bad_input;

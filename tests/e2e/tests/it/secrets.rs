@@ -10,7 +10,7 @@ use bowline_e2e::project::{Access, Credentials, Project};
 use bowline_e2e::upstream;
 
 /// Every file below a folder, with its bytes.
-fn files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
+pub(crate) fn files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
@@ -22,7 +22,7 @@ fn files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
     Ok(())
 }
 
-fn contains(bytes: &[u8], secret: &str) -> bool {
+pub(crate) fn contains(bytes: &[u8], secret: &str) -> bool {
     bytes
         .windows(secret.len())
         .any(|window| window == secret.as_bytes())
