@@ -232,7 +232,9 @@ fn secrets_exposed_rarely(findings: &mut Findings) -> anyhow::Result<()> {
     {
         let allowed = [
             "bowline-secret/src/lib.rs",
-            "bowline-proxy/src/credentials.rs",
+            "bowline-credentials/src/service_token.rs",
+            "bowline-credentials/src/application_token.rs",
+            "bowline-credentials/src/token_files.rs",
             "commands/access.rs",
             "commands/demo.rs",
         ];

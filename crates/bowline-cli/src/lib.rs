@@ -60,7 +60,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), CliError> {
     let env = &env_vars::process;
     match command {
-        Command::Access(args) => commands::access::run(&args),
+        Command::Access(args) => commands::access::run(args, env),
         Command::Serve(args) => block_on(commands::serve::run(args)),
         // One thread: it carries what one developer's tools send, and a request that never changes threads is answered
         // sooner (`cargo xtask bench proxy`).

@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use bowline_wire::flow::{Flow, classify, flow_of};
+use bowline_credentials::{
+    Asked, Credentials, Exchange, Host, Judgement, PREFIX, Refusal, Sending, classify, needs_body,
+};
+use bowline_dial::TlsError;
+use bowline_wire::flow::{Flow, classify as call_of, flow_of};
 use bowline_wire::header::MF_FORWARDED_RESPONSE;
 use bytes::{Bytes, BytesMut};
 use http::header::{HOST, HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, UPGRADE};
@@ -16,10 +20,8 @@ use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
-use crate::credentials::CredentialHeaders;
 use crate::respond::{self, Failure};
 use crate::upstream::{self, UpstreamClient};
-use crate::{CredentialState, TlsError, refusal, tls};
 
 /// A streamed body. The same type as `bowline_binding::Body`, without the dependency.
 pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -56,13 +58,13 @@ pub type OnRefusal = Box<dyn Fn(&str) + Send + Sync>;
 pub struct ProxyOptions {
     /// The remote, `http:` or `https:`, with an optional path that is put before every request's path.
     pub remote: Uri,
-    /// What to send to it.
-    pub credentials: CredentialState,
+    /// What to send to it. They must belong to its host.
+    pub credentials: Credentials,
     /// Files of certificate authorities to trust besides the system's.
     pub extra_authorities: Vec<PathBuf>,
     /// Deadlines.
     pub deadlines: Deadlines,
-    /// Called with the full text of the first refusal, once for the life of the proxy.
+    /// Called with the full text of a refusal, once for each kind and life of the proxy.
     pub on_refusal: Option<OnRefusal>,
 }
 
@@ -72,9 +74,9 @@ pub enum ProxyError {
     /// The remote is not an `http:` or `https:` URL with a host and no query.
     #[error("`{0}` is not an http or https URL of a remote")]
     Remote(String),
-    /// A credential cannot be sent in a header. Which one is not shown.
-    #[error("a credential has characters that no header can carry")]
-    Credential(#[source] http::header::InvalidHeaderValue),
+    /// The credentials belong to another host.
+    #[error("the credentials belong to another host than {0}")]
+    ForeignCredentials(Host),
     /// TLS could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -93,11 +95,11 @@ struct Inner {
     prefix: String,
     /// Where a request without a path or query of its own goes.
     root: Uri,
-    credentials: CredentialState,
-    headers: Option<CredentialHeaders>,
+    credentials: Credentials,
     deadlines: Deadlines,
     on_refusal: Option<OnRefusal>,
-    refusal_told: AtomicBool,
+    /// One bit for each kind of refusal that was told.
+    told: AtomicU8,
     shutdown: CancellationToken,
 }
 
@@ -110,17 +112,17 @@ impl Proxy {
             .scheme
             .filter(|scheme| matches!(scheme.as_str(), "http" | "https"))
             .ok_or_else(bad)?;
-        // User information in a URL is a secret in the wrong place.
-        let authority = parts
-            .authority
-            .filter(|authority| !authority.as_str().contains('@'))
-            .ok_or_else(bad)?;
+        let authority = parts.authority.ok_or_else(bad)?;
+        let whose = Host::at(scheme.as_str(), &authority).ok_or_else(bad)?;
+        if !options.credentials.may_go_to(&whose) {
+            return Err(ProxyError::ForeignCredentials(whose));
+        }
         if options.remote.query().is_some() {
             return Err(bad());
         }
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| bad())?;
         let tls = if scheme.as_str() == "https" {
-            Some(tls::client_config(&options.extra_authorities)?)
+            Some(bowline_dial::client_config(&options.extra_authorities)?)
         } else {
             None
         };
@@ -133,11 +135,10 @@ impl Proxy {
             host,
             prefix,
             root,
-            headers: options.credentials.headers().map_err(ProxyError::Credential)?,
             credentials: options.credentials,
             deadlines: options.deadlines,
             on_refusal: options.on_refusal,
-            refusal_told: AtomicBool::new(false),
+            told: AtomicU8::new(0),
             shutdown: CancellationToken::new(),
         })))
     }
@@ -156,7 +157,7 @@ impl Proxy {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let flow = flow_of(request.uri(), request.headers());
-        let call = match classify(request.uri(), request.headers()) {
+        let call = match call_of(request.uri(), request.headers()) {
             Ok(call) => call,
             Err(error) => return respond::text(StatusCode::BAD_REQUEST, format!("bowline: {error}")),
         };
@@ -164,33 +165,37 @@ impl Proxy {
         tracing::debug!(flow = flow.name(), binding.name = %binding, upstream.host = %self.0.authority, "call");
         let upgrade = call.upgrade.then(|| hyper::upgrade::on(&mut request));
         let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
-        let outgoing = match self.outgoing(path, request) {
+        let asked = match (flow, upgrade.is_some()) {
+            (Flow::Fetch, false) => Asked::Request,
+            (Flow::Fetch, true) => Asked::Upgrade,
+            (Flow::Rpc | Flow::Connect, _) => Asked::Session,
+        };
+        let mut outgoing = match self.outgoing(path, request) {
             Ok(outgoing) => outgoing,
             Err(failure) => return failure.into_response(),
         };
-
-        let deadline = if upgrade.is_some() {
-            self.0.deadlines.upgrade
-        } else {
-            self.0.deadlines.first_byte
-        };
-        let outcome = match tokio::time::timeout(deadline, self.0.client.request(outgoing)).await {
-            Ok(Ok(response)) => self.judge(&binding, flow, response).await,
-            Ok(Err(error)) => Err(self.unreachable(&binding, &error)),
-            Err(_) => {
-                let hop = if upgrade.is_some() {
-                    "the upgrade at"
-                } else {
-                    "waiting for an answer of"
-                };
-                let cause = format!("nothing came within {} s", deadline.as_secs_f32());
-                Err(respond::unreachable(
-                    &binding,
-                    hop,
-                    self.0.authority.as_str(),
-                    &cause,
-                    true,
-                ))
+        let credentials = &self.0.credentials;
+        let mut sending = credentials.ready().await;
+        let mut again = credentials.may_retry().then(|| repeatable(&outgoing)).flatten();
+        let outcome = loop {
+            sending.add_to(outgoing.headers_mut());
+            let response = match self.exchange(&binding, asked, outgoing).await {
+                Ok(response) => response,
+                Err(failure) => break Err(failure),
+            };
+            let status = response.status();
+            match self.judge(&binding, flow, asked, &sending, response).await {
+                Judged::Passed(response) => break Ok(response),
+                Judged::Failed(failure) => break Err(failure),
+                Judged::Refused(judgement) => {
+                    let next = credentials.after_refusal(&sending, judgement.refusal).await;
+                    match (next, again.take()) {
+                        (Some(next), Some(request)) => (sending, outgoing) = (next, request),
+                        (next, _) => {
+                            break Err(self.refused(&binding, status, &judgement, &sending, next.is_some()));
+                        }
+                    }
+                }
             }
         };
         match (outcome, upgrade) {
@@ -232,10 +237,29 @@ impl Proxy {
             let kept = without(request.headers(), &SEC_WEBSOCKET_EXTENSIONS);
             *request.headers_mut() = kept;
         }
-        if let Some(credentials) = &self.0.headers {
-            credentials.add_to(request.headers_mut());
-        }
         Ok(request)
+    }
+
+    /// Sends one request and waits for the head of its answer.
+    async fn exchange(
+        &self,
+        binding: &str,
+        asked: Asked,
+        request: Request<Body>,
+    ) -> Result<Response<hyper::body::Incoming>, Failure> {
+        let (deadline, hop) = match asked {
+            Asked::Request => (self.0.deadlines.first_byte, "waiting for an answer of"),
+            Asked::Upgrade | Asked::Session => (self.0.deadlines.upgrade, "the upgrade at"),
+        };
+        match tokio::time::timeout(deadline, self.0.client.request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(self.unreachable(binding, &error)),
+            Err(_) => {
+                let cause = format!("nothing came within {} s", deadline.as_secs_f32());
+                let host = self.0.authority.as_str();
+                Err(respond::unreachable(binding, hop, host, &cause, true))
+            }
+        }
     }
 
     /// Passes an answer on, or recognises a refusal in it. Only an answer that might be one has its body looked at.
@@ -243,42 +267,65 @@ impl Proxy {
         &self,
         binding: &str,
         flow: Flow,
+        asked: Asked,
+        sending: &Sending,
         response: Response<hyper::body::Incoming>,
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Judged {
         let boxed = |body: hyper::body::Incoming| body.map_err(Into::into).boxed_unsync();
         let status = response.status();
-        let host = self.0.authority.as_str();
+        let credentials = &self.0.credentials;
         if response.headers().contains_key(MF_FORWARDED_RESPONSE) && flow == Flow::Fetch {
-            return Ok(response.map(boxed));
+            credentials.admitted();
+            return Judged::Passed(response.map(boxed));
         }
+        let exchange = Exchange {
+            asked,
+            sent: sending.sent(),
+            admitted: credentials.was_admitted(),
+        };
         let upgrade_failed = flow != Flow::Fetch && status != StatusCode::SWITCHING_PROTOCOLS;
         let (parts, body) = response.into_parts();
-        if !upgrade_failed && !refusal::needs_body(status, &parts.headers) {
-            return match refusal::classify(status, &parts.headers, b"") {
-                Some(refusal) => Err(self.refused(binding, status, refusal)),
-                None => Ok(Response::from_parts(parts, boxed(body))),
+        if !upgrade_failed && !needs_body(status, &parts.headers) {
+            return match classify(status, &parts.headers, b"", exchange) {
+                Some(judgement) => Judged::Refused(judgement),
+                None => {
+                    // An edge in trouble has judged nobody.
+                    if !status.is_server_error() {
+                        credentials.admitted();
+                    }
+                    Judged::Passed(Response::from_parts(parts, boxed(body)))
+                }
             };
         }
         let (prefix, rest) = read_prefix(body, self.0.deadlines.refusal_body).await;
-        if let Some(refusal) = refusal::classify(status, &parts.headers, &prefix) {
-            return Err(self.refused(binding, status, refusal));
+        match classify(status, &parts.headers, &prefix, exchange) {
+            Some(judgement) => Judged::Refused(judgement),
+            None if upgrade_failed => {
+                let host = self.0.authority.as_str();
+                Judged::Failed(respond::not_upgraded(binding, host, status, &prefix))
+            }
+            None => Judged::Passed(Response::from_parts(parts, replay(prefix, rest))),
         }
-        if upgrade_failed {
-            return Err(respond::not_upgraded(binding, host, status, &prefix));
-        }
-        Ok(Response::from_parts(parts, replay(prefix, rest)))
     }
 
-    fn refused(&self, binding: &str, status: StatusCode, refusal: refusal::Refusal) -> Failure {
-        let failure = respond::refused(
-            binding,
-            self.0.authority.as_str(),
-            status,
-            refusal,
-            &self.0.credentials,
-        );
-        tracing::debug!(upstream.host = %self.0.authority, refusal = ?refusal, "refused");
-        if !self.0.refusal_told.swap(true, Ordering::Relaxed)
+    fn refused(
+        &self,
+        binding: &str,
+        status: StatusCode,
+        judgement: &Judgement,
+        sent: &Sending,
+        switched: bool,
+    ) -> Failure {
+        let host = self.0.authority.as_str();
+        let state = self.0.credentials.state();
+        let failure = respond::refused(binding, host, status, judgement, state, switched);
+        let refusal = judgement.refusal;
+        tracing::debug!(upstream.host = %self.0.authority, refusal = refusal.code(), sent = ?sent.sent(), "refused");
+        let bit = Refusal::ALL
+            .iter()
+            .position(|one| *one == refusal)
+            .map_or(0, |at| 1 << at);
+        if self.0.told.fetch_or(bit, Ordering::Relaxed) & bit == 0
             && let Some(tell) = &self.0.on_refusal
         {
             tell(failure.text.trim_end());
@@ -336,6 +383,30 @@ impl std::fmt::Debug for Proxy {
     }
 }
 
+/// What an answer turned out to be.
+enum Judged {
+    Passed(Response<Body>),
+    /// Something in front of the remote refused.
+    Refused(Judgement),
+    Failed(Failure),
+}
+
+/// A copy of a request that has no body, for a second attempt.
+fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
+    use hyper::body::Body as _;
+    let empty = request.body().is_end_stream() || request.body().size_hint().exact() == Some(0);
+    empty.then(|| {
+        let mut copy = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.version_mut() = request.version();
+        *copy.headers_mut() = request.headers().clone();
+        // How hyper spells the names on the wire.
+        *copy.extensions_mut() = request.extensions().clone();
+        copy
+    })
+}
+
 /// `headers` in their order, without one name. (`HeaderMap::remove` moves the last header into the gap.)
 fn without(headers: &HeaderMap, name: &HeaderName) -> HeaderMap {
     let mut kept = HeaderMap::with_capacity(headers.len());
@@ -384,11 +455,11 @@ fn respond_on_socket(
     response
 }
 
-/// At most [`refusal::PREFIX`] bytes of a body, or what has come when the deadline passes; and the rest, unread.
+/// At most [`PREFIX`] bytes of a body, or what has come when the deadline passes; and the rest, unread.
 async fn read_prefix(mut body: hyper::body::Incoming, deadline: Duration) -> (Bytes, hyper::body::Incoming) {
     let mut prefix = BytesMut::new();
     let _ = tokio::time::timeout(deadline, async {
-        while prefix.len() < refusal::PREFIX {
+        while prefix.len() < PREFIX {
             match body.frame().await {
                 // Trailers of an answer this short are nobody's.
                 Some(Ok(frame)) => {

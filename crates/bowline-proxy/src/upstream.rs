@@ -1,21 +1,12 @@
-//! Connections to the remote, pooled.
+//! The pool of connections to the remote.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
+use bowline_dial::Connector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::proxy::Body;
 
@@ -34,124 +25,5 @@ pub(crate) fn client(tls: Option<Arc<ClientConfig>>, connect: Duration) -> Upstr
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .http1_preserve_header_case(true)
         .set_host(false)
-        .build(Connector { tls, connect })
-}
-
-/// Opens TCP, and TLS for `https`, within one deadline.
-#[derive(Clone)]
-pub(crate) struct Connector {
-    tls: Option<Arc<ClientConfig>>,
-    connect: Duration,
-}
-
-impl tower_service::Service<Uri> for Connector {
-    type Response = Upstream;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Upstream>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { tls, connect } = self.clone();
-        Box::pin(async move {
-            tokio::time::timeout(connect, open(uri, tls))
-                .await
-                .unwrap_or_else(|_| {
-                    Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        format!("no connection within {} s", connect.as_secs_f32()),
-                    ))
-                })
-        })
-    }
-}
-
-async fn open(uri: Uri, tls: Option<Arc<ClientConfig>>) -> io::Result<Upstream> {
-    let host = uri
-        .host()
-        .unwrap_or_default()
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
-    let secure = uri.scheme_str() == Some("https");
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let stream = TcpStream::connect((host.as_str(), port)).await?;
-    // Small frames must not wait for a full segment; a socket that refuses still works.
-    let _ = stream.set_nodelay(true);
-    match tls.filter(|_| secure) {
-        None => Ok(Upstream::Plain(TokioIo::new(stream))),
-        Some(config) => {
-            let name = ServerName::try_from(host).map_err(io::Error::other)?;
-            let stream = TlsConnector::from(config).connect(name, stream).await?;
-            Ok(Upstream::Tls(Box::new(TokioIo::new(stream))))
-        }
-    }
-}
-
-/// One connection.
-pub(crate) enum Upstream {
-    Plain(TokioIo<TcpStream>),
-    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
-}
-
-impl Connection for Upstream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl Read for Upstream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_read(cx, buffer),
-            Self::Tls(io) => Pin::new(io).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl Write for Upstream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write(cx, data),
-            Self::Tls(io) => Pin::new(io).poll_write(cx, data),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_flush(cx),
-            Self::Tls(io) => Pin::new(io).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Tls(io) => Pin::new(io).poll_shutdown(cx),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(io) => io.is_write_vectored(),
-            Self::Tls(io) => io.is_write_vectored(),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write_vectored(cx, data),
-            Self::Tls(io) => Pin::new(io).poll_write_vectored(cx, data),
-        }
-    }
+        .build(Connector::new(tls, connect))
 }

@@ -1,4 +1,7 @@
-//! `bowline access`: the service tokens of a remote.
+//! `bowline access`: the service tokens of a remote, and how a client gets past Access.
+
+mod check;
+mod login;
 
 use std::path::PathBuf;
 
@@ -7,10 +10,11 @@ use bowline_remote::TokenStore;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::env_vars::Env;
 use crate::error::{CliError, Kind};
 use crate::output;
 
-/// Manage who may reach a remote.
+/// Manage who may reach a remote, and find out what stands in front of one.
 #[derive(Debug, Args)]
 pub(crate) struct AccessArgs {
     #[command(subcommand)]
@@ -24,6 +28,8 @@ enum AccessCommand {
         #[command(subcommand)]
         command: TokenCommand,
     },
+    Check(check::CheckArgs),
+    Login(login::LoginArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,8 +69,15 @@ struct Common {
 }
 
 /// Runs `bowline access …`.
-pub(crate) fn run(args: &AccessArgs) -> Result<(), CliError> {
-    let AccessCommand::Token { command } = &args.command;
+pub(crate) fn run(args: AccessArgs, env: Env<'_>) -> Result<(), CliError> {
+    match args.command {
+        AccessCommand::Token { command } => token(&command),
+        AccessCommand::Check(args) => crate::block_on(check::run(args, env)),
+        AccessCommand::Login(args) => crate::block_on(login::run(args, env)),
+    }
+}
+
+fn token(command: &TokenCommand) -> Result<(), CliError> {
     match command {
         TokenCommand::Create {
             name,
@@ -155,6 +168,6 @@ fn describe(token: &ServiceToken) -> Value {
     })
 }
 
-fn timestamp(seconds: i64) -> String {
+pub(super) fn timestamp(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| "out of range".into(), |at| at.to_string())
 }

@@ -28,7 +28,7 @@ pub enum TlsError {
 }
 
 /// A client configuration that speaks HTTP/1.1 only: upgrades need it.
-pub(crate) fn client_config(extra: &[PathBuf]) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn client_config(extra: &[PathBuf]) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = Vec::new();
     for file in extra {
         roots.extend(authorities(file)?);
