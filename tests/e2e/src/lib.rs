@@ -10,9 +10,11 @@
 //! ```
 
 pub mod client;
+pub mod edge;
 pub mod flow;
 pub mod peers;
 pub mod program;
 pub mod project;
 pub mod upstream;
 pub mod worker;
+pub mod wrangler_access;
