@@ -12,16 +12,31 @@ const AREAS: &[(&str, &str)] = &[
     ("line", "test(elimination) | test(wire) | test(refusal)"),
     (
         "bindings",
-        "test(miniflare) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network)",
+        "test(miniflare) | test(/^ai::/) | test(/^d1::/) | test(service) | package(bowline-ai) | package(bowline-ai-gateway) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network) | package(bowline-service) | package(bowline-dispatch)",
     ),
-    ("d1", "test(miniflare) | package(bowline-d1)"),
-    ("vectorize", "test(miniflare) | package(bowline-vectorize)"),
+    ("ai", "test(/^ai::/) | package(bowline-ai)"),
+    ("ai-gateway", "test(/^ai::/) | package(bowline-ai-gateway)"),
+    ("d1", "test(miniflare) | test(/^d1::/) | package(bowline-d1)"),
+    (
+        "vectorize",
+        "test(miniflare) | test(vectorize) | package(bowline-vectorize)",
+    ),
+    (
+        "service",
+        "test(service) | package(bowline-service) | (package(bowline-workerd) & test(host))",
+    ),
+    (
+        "dispatch",
+        "test(service_and_dispatch) | package(bowline-dispatch)",
+    ),
+    ("client", "test(rust_client) | package(bowline-client)"),
     ("send-email", "test(miniflare) | package(bowline-send-email)"),
     ("vpc-network", "test(miniflare) | package(bowline-vpc-network)"),
     (
         "access",
         "test(elimination) | test(refusal) | package(bowline-access)",
     ),
+    // The last are clients and servers of npm's in Node and in workerd, both ways, and raw conversations.
     (
         "capnweb",
         "package(capnweb) | package(capnweb-proto) | test(capnweb)",
@@ -50,6 +65,9 @@ pub(crate) fn run(args: &ConformanceArgs) -> anyhow::Result<()> {
         "run",
         "--workspace",
         "--no-fail-fast",
+        // Some tests are lists of cases and say how many.
+        "--success-output",
+        "final",
         "--color",
         "never",
         "-E",

@@ -3,6 +3,7 @@
 
 mod bench;
 mod conformance;
+mod fuzz;
 mod lint;
 mod run;
 mod test;
@@ -30,6 +31,8 @@ enum Chore {
     Bench(bench::BenchArgs),
     /// Run the conformance cases of an area against the freshly built program.
     Conformance(conformance::ConformanceArgs),
+    /// Run the fuzzers of the Cap'n Web protocol.
+    Fuzz(fuzz::FuzzArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -39,5 +42,6 @@ fn main() -> anyhow::Result<()> {
         Chore::Tidy => tidy::run(),
         Chore::Bench(args) => bench::run(&args),
         Chore::Conformance(args) => conformance::run(&args),
+        Chore::Fuzz(args) => fuzz::run(&args),
     }
 }

@@ -51,6 +51,26 @@ pub(crate) fn works(program: &str, args: &[&str]) -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
+/// Installs npm packages into a folder, once for each change of the lock.
+pub(crate) fn npm(folder: &Path, package: &str, lock: &str) -> anyhow::Result<()> {
+    let stamp = folder.join(".installed");
+    let wanted = format!("{package}{lock}");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("package.json"), package)?;
+    std::fs::write(folder.join("package-lock.json"), lock)?;
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+        .current_dir(folder)
+        // Rows alone go to standard output.
+        .stdout(std::process::Stdio::null());
+    check(&mut npm)?;
+    std::fs::write(stamp, wanted)?;
+    Ok(())
+}
+
 /// Debian packages for programs that are not there yet: `(program, package)`.
 pub(crate) fn debian(needed: &[(&str, &str)]) -> anyhow::Result<()> {
     let missing: Vec<&str> = needed

@@ -4,6 +4,9 @@ use clap::Args;
 
 use crate::run::{cargo, check, debian, works};
 
+/// What builds the models that run in the process.
+const EMBEDDED: &str = "bowline-models/candle,bowline-ai/embedded";
+
 /// Run every test.
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
@@ -22,6 +25,20 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<()> {
     check(&mut cargo(["build", "--workspace"]))?;
     check(cargo(["nextest", "run", "--workspace"]).args(&args.runner))?;
     if args.runner.is_empty() {
+        // Real models, which only this feature builds. One thread: their workers spin and would starve each other.
+        check(
+            cargo([
+                "nextest",
+                "run",
+                "-p",
+                "bowline-models",
+                "-p",
+                "bowline-ai",
+                "--features",
+                EMBEDDED,
+            ])
+            .env("RAYON_NUM_THREADS", "1"),
+        )?;
         check(&mut cargo(["test", "--workspace", "--doc", "--quiet"]))?;
     }
     Ok(())

@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
+use crate::cost::Touched;
+
 /// Shared by the connection's hooks and the thread that runs statements.
 #[derive(Debug, Default)]
 pub(crate) struct Policy {
     trusted: AtomicBool,
     settings_changed: AtomicBool,
     refusal: Mutex<Option<String>>,
+    touched: Mutex<Touched>,
 }
 
 /// Pragmas that only read, whatever their argument.
@@ -68,6 +71,11 @@ impl Policy {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// What the statements compiled since the last question touch.
+    pub(crate) fn take_touched(&self) -> Touched {
+        std::mem::take(&mut self.touched.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Whether a statement changed the connection's behaviour since the last question.
     pub(crate) fn take_settings_changed(&self) -> bool {
         self.settings_changed.swap(false, Ordering::Relaxed)
@@ -81,6 +89,10 @@ impl Policy {
             if self.is_trusted() {
                 return Authorization::Allow;
             }
+            self.touched
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .note(&context.action);
             match self.check(context.action) {
                 Ok(()) => Authorization::Allow,
                 Err(reason) => {

@@ -1,4 +1,4 @@
-//! The fetch surface: D1's endpoints.
+//! The surfaces: D1's endpoints here, its rpc form in `rpc`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 use crate::bookmark::is_session_start;
 use crate::error::D1Error;
+use crate::rpc::Rpc;
 use crate::store::{Answer, Call, ResultsFormat, Store};
 use crate::wire;
 
@@ -32,9 +33,7 @@ impl D1 {
         if let Some(start) = headers.get(SESSION)
             && !is_session_start(start.as_bytes())
         {
-            return Err(D1Error::Request(
-                "the session must start at first-primary, first-unconstrained or a bookmark".to_owned(),
-            ));
+            return Err(D1Error::SessionStart);
         }
         let body = read(body).await.map_err(|error| match error {
             BodyError::TooLarge { limit } => {
@@ -59,8 +58,13 @@ impl Binding for D1 {
     fn surfaces(&self) -> Surfaces {
         Surfaces {
             fetch: true,
+            rpc: true,
             ..Surfaces::default()
         }
+    }
+
+    fn target(&self, _: &CallContext) -> Result<Arc<dyn capnweb::Target>, BindingError> {
+        Ok(Arc::new(Rpc(Arc::clone(&self.store))))
     }
 
     async fn fetch(&self, cx: &CallContext, request: FetchRequest) -> Result<FetchReply, BindingError> {
@@ -90,10 +94,18 @@ impl Binding for D1 {
                     }
                 }
             }
-            "/dump" => {
-                let error = D1Error::Request("dump() is not available".to_owned());
-                respond(StatusCode::BAD_REQUEST, wire::failure(&error))
-            }
+            "/dump" => match self.store.dump().await {
+                Ok(body) => {
+                    let mut reply = Response::new(body);
+                    let octets = HeaderValue::from_static("application/octet-stream");
+                    reply.headers_mut().insert(header::CONTENT_TYPE, octets);
+                    reply
+                }
+                Err(error) => {
+                    tracing::info!(binding.name = %cx.binding, binding.kind = "d1", %error, "dump failed");
+                    respond(StatusCode::INTERNAL_SERVER_ERROR, wire::failure(&error))
+                }
+            },
             _ => {
                 let error = D1Error::Request(format!("D1 has no endpoint {path}"));
                 respond(StatusCode::NOT_FOUND, wire::failure(&error))

@@ -18,6 +18,9 @@ pub(crate) enum D1Error {
     /// The request is not one a D1 client makes.
     #[error("{0}")]
     Request(String),
+    /// The session header or member is no constraint and no bookmark.
+    #[error("the session must start at first-primary, first-unconstrained or a bookmark")]
+    SessionStart,
     /// Every statement of the call was only comments.
     #[error("No SQL statements detected.")]
     NoStatements,
@@ -39,6 +42,9 @@ pub(crate) enum D1Error {
     /// The call was not over long after its time. Whether it will be applied is not known.
     #[error("query did not end within its time limit and could not be interrupted; it may still be applied")]
     Stuck,
+    /// There is no place for the file of a dump.
+    #[error("dump: {0}")]
+    Dump(std::io::Error),
     /// The database thread is gone: a defect of ours.
     #[error("internal error; the database thread has ended")]
     Gone,
@@ -66,8 +72,24 @@ impl From<rusqlite::Error> for D1Error {
     }
 }
 
-/// The name of a primary result code (<https://sqlite.org/rescode.html>).
+/// The name of a primary result code (<https://sqlite.org/rescode.html>); which constraint failed is told as workerd
+/// 2026-11-17 tells it.
 fn symbol(code: i32) -> &'static str {
+    match code {
+        ffi::SQLITE_CONSTRAINT_CHECK => return "SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_CHECK)",
+        ffi::SQLITE_CONSTRAINT_DATATYPE => return "SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_DATATYPE)",
+        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => {
+            return "SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_FOREIGNKEY)";
+        }
+        ffi::SQLITE_CONSTRAINT_NOTNULL => return "SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_NOTNULL)",
+        ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {
+            return "SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_PRIMARYKEY)";
+        }
+        ffi::SQLITE_CONSTRAINT_ROWID => return "SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_ROWID)",
+        ffi::SQLITE_CONSTRAINT_TRIGGER => return "SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_TRIGGER)",
+        ffi::SQLITE_CONSTRAINT_UNIQUE => return "SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_UNIQUE)",
+        _ => {}
+    }
     match code & 0xff {
         ffi::SQLITE_INTERNAL => "SQLITE_INTERNAL",
         ffi::SQLITE_PERM => "SQLITE_PERM",

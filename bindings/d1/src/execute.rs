@@ -1,5 +1,6 @@
 //! Running one call on the connection.
 
+use std::cell::RefCell;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,7 @@ use rusqlite::{Batch, Connection, OpenFlags, StatementStatus};
 
 use crate::authorizer::{Policy, RESET};
 use crate::bookmark::Bookmark;
+use crate::cost::{Cost, Costs};
 use crate::error::D1Error;
 use crate::store::{Answer, Call, Meta, Outcome, Param, ResultsFormat, Statement};
 
@@ -32,6 +34,13 @@ const MAX_SIZE: i64 = 10_000_000_000;
 /// How long to wait for another process that holds the write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Compiled statements that are kept.
+const KEPT_STATEMENTS: usize = 128;
+
+/// What a statement that may be kept compiled starts with. Pragmas are not among them: the authorizer sees a change of
+/// settings only while a statement is compiled.
+const KEPT_KEYWORDS: [&str; 6] = ["SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"];
+
 /// Steps of SQLite's virtual machine between two looks at the clock: some tens of microseconds.
 const STEPS_PER_CHECK: i32 = 2_000;
 
@@ -43,6 +52,8 @@ pub(crate) struct Executor {
     time_limit: Duration,
     results_limit: usize,
     database: u64,
+    page_size: i64,
+    costs: RefCell<Costs>,
 }
 
 impl Executor {
@@ -71,6 +82,7 @@ impl Executor {
             MAX_SIZE / page_size.max(1),
             |_| Ok(()),
         )?;
+        connection.set_prepared_statement_cache_capacity(KEPT_STATEMENTS);
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         for (limit, value) in SQLITE_LIMITS {
             connection.set_limit(limit, value)?;
@@ -95,6 +107,8 @@ impl Executor {
             time_limit,
             results_limit,
             database,
+            page_size,
+            costs: RefCell::default(),
         })
     }
 
@@ -116,10 +130,10 @@ impl Executor {
 
     fn transaction(&self, begin: &str, call: &Call) -> Result<Answer, D1Error> {
         self.policy.take_refusal();
-        self.own(|connection| connection.execute_batch(begin))?;
+        self.own(|connection| connection.prepare_cached(begin)?.execute(()))?;
         let result = self.statements(call).and_then(|(outcomes, wrote)| {
             let bookmark = self.bookmark(wrote)?;
-            self.own(|connection| connection.execute_batch("COMMIT"))?;
+            self.own(|connection| connection.prepare_cached("COMMIT")?.execute(()))?;
             Ok(Answer { outcomes, bookmark })
         });
         // A failed COMMIT leaves the transaction open; some failures (ON CONFLICT ROLLBACK) end it by themselves.
@@ -161,26 +175,34 @@ impl Executor {
         }
         let before = self.counters()?;
         let started = Instant::now();
-        let mut meta = Meta::default();
-        let mut results = None;
-        let mut writes = false;
-        let mut bound = false;
-        let mut batch = Batch::new(&self.connection, &statement.sql);
-        while let Some(mut prepared) = batch.next().map_err(|error| self.explain(error))? {
-            let expected = prepared.parameter_count();
-            if expected > 0 {
-                let given = if bound { 0 } else { statement.params.len() };
-                if given != expected {
-                    return Err(D1Error::Bindings { expected, given });
-                }
-                bind(&mut prepared, &statement.params).map_err(|error| self.explain(error))?;
-                bound = true;
+        let mut element = Element {
+            statement,
+            format,
+            room,
+            bound: false,
+            writes: false,
+            results: None,
+            meta: Meta::default(),
+        };
+        if !self.run_kept(&mut element, before.schema)? {
+            let mut batch = Batch::new(&self.connection, &statement.sql);
+            loop {
+                self.policy.take_touched();
+                let Some(mut prepared) = batch.next().map_err(|error| self.explain(error))? else {
+                    break;
+                };
+                let touched = self.policy.take_touched();
+                let cost = self.own(|connection| Costs::once(&touched, connection))?;
+                self.run_one(&mut element, &mut prepared, cost)?;
             }
-            writes |= !prepared.readonly();
-            let (text, read) = self.step(&mut prepared, format, room)?;
-            meta.rows_read += read;
-            results = Some(text);
         }
+        let Element {
+            bound,
+            writes,
+            results,
+            mut meta,
+            ..
+        } = element;
         let Some(results) = results else {
             return Ok(None);
         };
@@ -191,12 +213,76 @@ impl Executor {
         meta.duration_ms = started.elapsed().as_secs_f64() * 1_000.0;
         let after = self.counters()?;
         meta.changes = after.changes - before.changes;
-        meta.rows_written = meta.changes;
         meta.last_row_id = after.last_row_id;
         meta.size_after = after.size;
         meta.changed_db = (after.changes, after.last_row_id, after.size, after.schema)
             != (before.changes, before.last_row_id, before.size, before.schema);
         Ok(Some((Outcome { results, meta }, writes)))
+    }
+
+    /// Runs an element that is one plain statement, compiled once and kept. False when it is not, and nothing was run.
+    fn run_kept(&self, element: &mut Element<'_>, schema: i64) -> Result<bool, D1Error> {
+        let sql = element.statement.sql.trim();
+        let keyword = sql
+            .split(|c: char| !c.is_ascii_alphabetic())
+            .next()
+            .unwrap_or_default();
+        if !KEPT_KEYWORDS
+            .iter()
+            .any(|kept| keyword.eq_ignore_ascii_case(kept))
+        {
+            return Ok(false);
+        }
+        let mut costs = self.costs.borrow_mut();
+        let known = costs.known(sql, schema, &self.connection);
+        self.policy.take_touched();
+        // Two statements, a second one that needs the first, an error: all are for the slower way to tell apart.
+        let Ok(mut prepared) = self.connection.prepare_cached(sql) else {
+            self.policy.take_refusal();
+            return Ok(false);
+        };
+        let cost = match known {
+            Some(cost) => cost,
+            None => {
+                let touched = self.policy.take_touched();
+                self.own(|connection| costs.learn(sql, &touched, connection))?
+            }
+        };
+        drop(costs);
+        self.run_one(element, &mut prepared, cost)?;
+        Ok(true)
+    }
+
+    /// Binds one compiled statement of an element and runs it.
+    fn run_one(
+        &self,
+        element: &mut Element<'_>,
+        prepared: &mut rusqlite::Statement<'_>,
+        cost: Cost,
+    ) -> Result<(), D1Error> {
+        let expected = prepared.parameter_count();
+        if expected > 0 {
+            let given = if element.bound {
+                0
+            } else {
+                element.statement.params.len()
+            };
+            if given != expected {
+                return Err(D1Error::Bindings { expected, given });
+            }
+            bind(prepared, &element.statement.params).map_err(|error| self.explain(error))?;
+            element.bound = true;
+        }
+        element.writes |= !prepared.readonly();
+        let changes = self.connection.total_changes();
+        let (text, read) = self.step(prepared, element.format, element.room)?;
+        let changed = self.connection.total_changes() - changes;
+        if cost.reads {
+            element.meta.rows_read += read;
+        }
+        element.meta.rows_written += changed * cost.writes_per_change;
+        element.results = Some(text);
+        Ok(())
     }
 
     /// Steps through the rows and writes them. Returns the text and the rows read.
@@ -211,6 +297,7 @@ impl Executor {
             columns.push(json(name));
         }
         let changes = self.connection.total_changes();
+        prepared.reset_status(StatementStatus::FullscanStep);
         let mut rows = prepared.raw_query();
         let mut writer = RowWriter::new(format, &columns);
         let mut returned = 0u64;
@@ -233,7 +320,6 @@ impl Executor {
         } else {
             returned.max(changed)
         };
-        // An insert of given values touches rows it has not read, but it cannot be told from one that looked them up.
         let read = scanned.max(touched);
         Ok((writer.finish(), read))
     }
@@ -242,10 +328,9 @@ impl Executor {
     /// SQLite leaves to applications: the count commits and rolls back together with the data.
     fn bookmark(&self, wrote: bool) -> Result<Bookmark, D1Error> {
         self.own(|connection| {
-            let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
             let (high, low) = (
-                pragma("application_id")?.cast_unsigned(),
-                pragma("user_version")?.cast_unsigned(),
+                header_field(connection, "PRAGMA application_id")?,
+                header_field(connection, "PRAGMA user_version")?,
             );
             let mut commits = u64::from(high) << 32 | u64::from(low);
             if wrote {
@@ -256,10 +341,9 @@ impl Executor {
                     connection.pragma_update(None, "application_id", new_high.cast_signed())?;
                 }
             }
-            let schema = pragma("schema_version")?.cast_unsigned();
             Ok(Bookmark {
                 commits,
-                schema,
+                schema: header_field(connection, "PRAGMA schema_version")?,
                 database: self.database,
             })
         })
@@ -267,12 +351,12 @@ impl Executor {
 
     fn counters(&self) -> Result<Counters, D1Error> {
         self.own(|connection| {
-            let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            let pages = i64::from(header_field(connection, "PRAGMA page_count")?);
             Ok(Counters {
                 changes: connection.total_changes(),
                 last_row_id: connection.last_insert_rowid(),
-                size: (pragma("page_count")? * pragma("page_size")?).unsigned_abs(),
-                schema: pragma("schema_version")?,
+                size: (pages * self.page_size).unsigned_abs(),
+                schema: i64::from(header_field(connection, "PRAGMA schema_version")?),
             })
         })
     }
@@ -303,6 +387,20 @@ impl Executor {
     }
 }
 
+/// One element of a request while it is run.
+struct Element<'a> {
+    statement: &'a Statement,
+    format: ResultsFormat,
+    room: usize,
+    /// Whether the values went to a statement.
+    bound: bool,
+    /// Whether a statement may have written.
+    writes: bool,
+    /// The last statement's rows; absent until one was run.
+    results: Option<Option<Vec<u8>>>,
+    meta: Meta,
+}
+
 #[derive(Clone, Copy)]
 struct Counters {
     changes: u64,
@@ -311,11 +409,18 @@ struct Counters {
     schema: i64,
 }
 
+/// A 32-bit number of the file header.
+fn header_field(connection: &Connection, pragma: &str) -> rusqlite::Result<u32> {
+    let mut prepared = connection.prepare_cached(pragma)?;
+    prepared
+        .query_row((), |row| row.get::<_, i64>(0))
+        .map(|value| value as u32)
+}
+
 fn bind(prepared: &mut rusqlite::Statement<'_>, params: &[Param]) -> rusqlite::Result<()> {
     for (index, param) in (1..).zip(params) {
         match param {
             Param::Null => prepared.raw_bind_parameter(index, Null),
-            Param::Integer(value) => prepared.raw_bind_parameter(index, value),
             Param::Real(value) => prepared.raw_bind_parameter(index, value),
             Param::Text(value) => prepared.raw_bind_parameter(index, value),
             Param::Blob(value) => prepared.raw_bind_parameter(index, value),
@@ -388,8 +493,12 @@ fn write_value(text: &mut Vec<u8>, value: ValueRef<'_>) {
     match value {
         ValueRef::Null => text.extend_from_slice(b"null"),
         ValueRef::Integer(value) => write_json(text, &value),
-        // serde_json writes what JSON cannot hold (infinities) as null, as JSON.stringify does.
-        ValueRef::Real(value) => write_json(text, &value),
+        // As JSON.stringify: a whole number has no fraction, so that a client can read 7 as an integer, and what JSON
+        // cannot hold is null.
+        ValueRef::Real(value) if value.is_finite() => {
+            text.extend_from_slice(ryu_js::Buffer::new().format_finite(value).as_bytes());
+        }
+        ValueRef::Real(_) => text.extend_from_slice(b"null"),
         ValueRef::Text(value) => write_json(text, &String::from_utf8_lossy(value)),
         ValueRef::Blob(value) => {
             text.push(b'[');

@@ -7,11 +7,12 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use bowline_binding::ConfigError;
-use tokio::sync::oneshot;
+use bowline_binding::{Body, ConfigError};
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::bookmark::fingerprint;
 use crate::config::{Config, Limits};
+use crate::dump::dump;
 use crate::error::D1Error;
 use crate::execute::Executor;
 use crate::store::{Answer, Call, Store};
@@ -56,6 +57,9 @@ impl Drop for Abandon {
 #[derive(Debug)]
 struct Database {
     queue: SyncSender<Job>,
+    path: PathBuf,
+    /// One copy at a time: each needs the database's size on the disk.
+    dumps: Semaphore,
     queue_wait: Duration,
     call: Duration,
 }
@@ -107,6 +111,8 @@ impl Sqlite {
             .map_err(|error| failed("cannot start the database's thread".to_owned(), error.into()))?;
         let database = Arc::new(Database {
             queue,
+            path: path.clone(),
+            dumps: Semaphore::new(1),
             queue_wait: limits.queue_wait,
             call: limits.call,
         });
@@ -152,6 +158,14 @@ impl Store for Sqlite {
                 .map_err(|_| D1Error::Stuck)?,
         };
         answer.unwrap_or(Err(D1Error::Gone))
+    }
+
+    async fn dump(&self) -> Result<Body, D1Error> {
+        let _turn = tokio::time::timeout(self.0.queue_wait, self.0.dumps.acquire())
+            .await
+            .map_err(|_| D1Error::QueueTimeout)?
+            .map_err(|_| D1Error::Gone)?;
+        dump(&self.0.path, self.0.call).await
     }
 }
 

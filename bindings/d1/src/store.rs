@@ -1,13 +1,15 @@
 //! What a backing store must do: run one call, whole or not at all.
 
+use bowline_binding::Body;
+
 use crate::bookmark::Bookmark;
 use crate::error::D1Error;
 
-/// One bound value.
+/// One bound value. Every number is a REAL, as JavaScript's are: a column with INTEGER affinity makes an integer of it, a
+/// TEXT column `1.0` (so does workerd 2026-11-17).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Param {
     Null,
-    Integer(i64),
     Real(f64),
     Text(String),
     Blob(Vec<u8>),
@@ -74,4 +76,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     ///
     /// Cancel safe: a call whose future is dropped before its turn is not run; one that has begun is completed.
     async fn run(&self, call: Call) -> Result<Answer, D1Error>;
+
+    /// The database as one SQLite file, consistent and of one moment, while calls go on.
+    async fn dump(&self) -> Result<Body, D1Error>;
 }

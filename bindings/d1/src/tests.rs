@@ -40,9 +40,7 @@ impl Database {
 
     fn open(state: Arc<tempfile::TempDir>) -> Self {
         let entry = json!({"binding": "DB", "database_name": "x", "database_id": "test"});
-        let resources = Resources {
-            state: state.path().to_owned(),
-        };
+        let resources = Resources::new(state.path().to_owned());
         let binding = (crate::DESCRIPTOR.build)(&entry, &resources).unwrap();
         Self { binding, state }
     }
@@ -175,7 +173,7 @@ async fn the_calls_of_the_javascript_api() {
     );
     assert_eq!(
         db.error("INSERT INTO t VALUES (1, 0)").await,
-        "UNIQUE constraint failed: t.id: SQLITE_CONSTRAINT"
+        "UNIQUE constraint failed: t.id: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_PRIMARYKEY)"
     );
 }
 
@@ -209,8 +207,8 @@ async fn values_go_in_and_come_out() {
     let db = Database::new();
     for (value, kind) in [
         (json!(null), "null"),
-        (json!(1), "integer"),
-        (json!(-9_007_199_254_740_991_i64), "integer"),
+        (json!(1), "real"),
+        (json!(-9_007_199_254_740_991_i64), "real"),
         (json!(1.5), "real"),
         (json!(1e300), "real"),
         (json!("a\"\u{1}é😀"), "text"),
@@ -225,6 +223,15 @@ async fn values_go_in_and_come_out() {
     assert_eq!(
         db.rows("SELECT ?, ?", json!([true, false])).await,
         json!([[1, 0]])
+    );
+    // Affinity makes of a number what the column is.
+    db.sql("CREATE TABLE affinity(i INTEGER, t TEXT, n)").await;
+    db.rows("INSERT INTO affinity VALUES (?1, ?1, ?1)", json!([1]))
+        .await;
+    assert_eq!(
+        db.rows("SELECT typeof(i), t, typeof(n) FROM affinity LIMIT ?", json!([1]))
+            .await,
+        json!([["integer", "1.0", "real"]])
     );
     assert_eq!(db.rows("SELECT 9e999", json!([])).await, json!([[null]]));
     for bad in [
@@ -268,7 +275,7 @@ async fn a_batch_is_all_or_nothing() {
         .await;
     assert_eq!(
         error_of(&answer),
-        "UNIQUE constraint failed: t.x: SQLITE_CONSTRAINT"
+        "UNIQUE constraint failed: t.x: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_UNIQUE)"
     );
     assert_eq!(db.rows("SELECT count(*) FROM t", json!([])).await, json!([[0]]));
     assert_eq!(
@@ -282,14 +289,14 @@ async fn a_batch_is_all_or_nothing() {
             json!([{"sql": "INSERT INTO t VALUES (1)"}, {"sql": "INSERT OR ROLLBACK INTO t VALUES (1)"}]),
         )
         .await;
-    assert!(error_of(&answer).ends_with("SQLITE_CONSTRAINT"));
+    assert!(error_of(&answer).contains(": SQLITE_CONSTRAINT"));
     assert_eq!(db.rows("SELECT count(*) FROM t", json!([])).await, json!([[0]]));
     // A failure that only shows at the commit.
     db.sql("CREATE TABLE c(x REFERENCES t(x) DEFERRABLE INITIALLY DEFERRED)")
         .await;
     assert_eq!(
         db.error("INSERT INTO c VALUES (9)").await,
-        "FOREIGN KEY constraint failed: SQLITE_CONSTRAINT"
+        "FOREIGN KEY constraint failed: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_FOREIGNKEY)"
     );
     assert_eq!(db.rows("SELECT count(*) FROM c", json!([])).await, json!([[0]]));
 }
@@ -369,6 +376,33 @@ async fn meta_counts() {
     );
     assert_eq!(meta("SELECT x FROM t WHERE id = 2").await["rows_read"], 1);
     assert_eq!(meta("DROP TABLE t").await["changed_db"], true);
+    // As workerd 2026-11-17 counts them.
+    db.sql("CREATE TABLE i(id INTEGER PRIMARY KEY, a, b); CREATE INDEX ia ON i(a); CREATE INDEX ib ON i(b)")
+        .await;
+    db.sql("CREATE TABLE k(k TEXT PRIMARY KEY, v); CREATE TABLE w(k TEXT PRIMARY KEY, v) WITHOUT ROWID")
+        .await;
+    for (sql, read, written) in [
+        ("INSERT INTO i VALUES (1, 1, 1), (2, 2, 2)", 0, 6),
+        ("UPDATE i SET a = 9 WHERE id = 1", 1, 2),
+        ("UPDATE i SET a = 9, b = 8 WHERE id = 2", 1, 3),
+        ("DELETE FROM i WHERE id = 1", 1, 1),
+        ("INSERT INTO k VALUES ('a', 1)", 0, 2),
+        ("INSERT INTO w VALUES ('a', 1)", 0, 1),
+        ("SELECT 1", 0, 0),
+        ("SELECT * FROM k WHERE k = 'a'", 1, 0),
+    ] {
+        let meta = meta(sql).await;
+        assert_eq!(
+            (&meta["rows_read"], &meta["rows_written"]),
+            (&json!(read), &json!(written)),
+            "{sql}"
+        );
+    }
+    // A kept statement's price follows the schema.
+    let insert = "INSERT INTO k VALUES (hex(randomblob(8)), 1)";
+    assert_eq!(meta(insert).await["rows_written"], 2);
+    db.sql("CREATE INDEX kv ON k(v)").await;
+    assert_eq!(meta(insert).await["rows_written"], 3);
     // Rows changed by triggers count.
     db.sql("CREATE TABLE a(x); CREATE TABLE log(x); CREATE TRIGGER r AFTER INSERT ON a BEGIN INSERT INTO log VALUES (1); END").await;
     assert_eq!(meta("INSERT INTO a VALUES (1)").await["changes"], 2);
@@ -695,9 +729,6 @@ async fn requests_no_client_makes() {
         (status, error_of(&answer).as_str()),
         (StatusCode::NOT_FOUND, "D1 has no endpoint /nosuch")
     );
-    let (status, _, answer) = db.send(Method::POST, "http://d1/dump", None, "").await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert_eq!(error_of(&answer), "dump() is not available");
     for (body, part) in [
         ("", "not JSON"),
         ("{", "not JSON"),
@@ -718,4 +749,132 @@ async fn requests_no_client_makes() {
     let deep = "[".repeat(100_000);
     let (_, _, answer) = db.send(Method::POST, QUERY, None, &deep).await;
     assert!(error_of(&answer).contains("not JSON"));
+}
+
+#[tokio::test]
+async fn a_dump_is_a_database() {
+    let db = Database::new();
+    db.sql("CREATE TABLE t(x); INSERT INTO t VALUES ('kept')").await;
+    let request = FetchRequest {
+        method: Method::POST,
+        url: "http://d1/dump".to_owned(),
+        headers: HeaderMap::new(),
+        body: bowline_binding::empty(),
+        upgrade: None,
+    };
+    let FetchReply::Response(response) = db
+        .binding
+        .fetch(&CallContext::new("DB", "local"), request)
+        .await
+        .unwrap()
+    else {
+        panic!("an upgrade")
+    };
+    assert_eq!(response.headers()["content-type"], "application/octet-stream");
+    let bytes = bowline_binding::collect(response.into_body(), 1 << 20)
+        .await
+        .unwrap();
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    std::fs::create_dir(folder.path().join("d1")).unwrap();
+    std::fs::write(folder.path().join("d1/test.sqlite"), &bytes).unwrap();
+    let restored = Database::open(folder);
+    assert_eq!(
+        restored.rows("SELECT x FROM t", json!([])).await,
+        json!([["kept"]])
+    );
+    // Nothing of the copy is left behind.
+    let names = std::fs::read_dir(db.state.path().join("d1")).unwrap();
+    assert!(
+        names
+            .map(|entry| entry.unwrap().file_name())
+            .all(|name| name.to_str().unwrap().starts_with("test."))
+    );
+}
+
+#[tokio::test]
+async fn the_rpc_form() {
+    use capnweb::Value as V;
+    let db = Database::new();
+    let target = db.binding.target(&CallContext::new("DB", "local")).unwrap();
+    let main = capnweb::pair(
+        Arc::new(capnweb::NoMain),
+        target,
+        capnweb::SessionOptions::default(),
+    );
+    let query = |sql: &str, params: Vec<V>| {
+        V::Object(vec![
+            ("sql".to_owned(), sql.into()),
+            ("params".to_owned(), V::Array(params)),
+        ])
+    };
+    let request = |queries: Vec<V>, bookmark: Option<V>| {
+        let mut members = vec![("queries".to_owned(), V::Array(queries))];
+        members.extend(bookmark.map(|bookmark| ("bookmark".to_owned(), bookmark)));
+        V::Object(members)
+    };
+    let bytes = V::Array(vec![1.into(), 255.into()]);
+    let answer = main
+        .call(
+            "query",
+            [request(
+                vec![
+                    query("CREATE TABLE t(x, y)", vec![]),
+                    query("INSERT INTO t VALUES (?, ?)", vec![bytes.clone(), 2.5.into()]),
+                    query("SELECT x, y, typeof(x) FROM t", vec![]),
+                ],
+                Some("first-primary".into()),
+            )],
+        )
+        .await
+        .unwrap();
+    let Some(V::Array(results)) = answer.member("results") else {
+        panic!("{answer:?}")
+    };
+    let data = results[2].member("data").unwrap();
+    assert_eq!(data.member("kind").unwrap().as_str(), Some("raw"));
+    assert_eq!(
+        data.member("rows"),
+        Some(&V::Array(vec![V::Array(vec![bytes, 2.5.into(), "blob".into()])]))
+    );
+    assert_eq!(
+        results[1].member("meta").unwrap().member("changes"),
+        Some(&1.into())
+    );
+    let bookmark = answer.member("bookmark").unwrap().clone();
+    let later = main
+        .call(
+            "query",
+            [request(
+                vec![query("DELETE FROM t", vec![])],
+                Some(bookmark.clone()),
+            )],
+        )
+        .await
+        .unwrap();
+    assert!(later.member("bookmark").unwrap().as_str() > bookmark.as_str());
+    for (bad, part) in [
+        (
+            request(vec![query("SELECT * FROM nosuch", vec![])], None),
+            "no such table: nosuch: SQLITE_ERROR",
+        ),
+        (
+            request(vec![query("SELECT 1", vec![])], Some("tomorrow".into())),
+            "first-primary",
+        ),
+        (
+            request(vec![query("SELECT ?", vec![V::Object(vec![])])], None),
+            "params[0] must be",
+        ),
+        (
+            request(vec![query("SELECT ?", vec![V::Array(vec![256.into()])])], None),
+            "params[0] must be",
+        ),
+        (request(vec![V::Null], None), "\"sql\" must be a text"),
+        (V::Null, "query() takes"),
+    ] {
+        let error = main.call("query", [bad]).await.unwrap_err();
+        assert!(error.message().contains(part), "{part}: {error}");
+    }
+    let error = main.call("drop", []).await.unwrap_err();
+    assert_eq!(error.message(), "'drop' is not a function.");
 }

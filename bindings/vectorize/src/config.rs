@@ -72,6 +72,34 @@ pub(crate) struct MetadataIndex {
     pub(crate) kind: PropertyType,
 }
 
+/// When the approximate index is used, and how hard it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ann {
+    /// The fewest vectors it is used for; fewer are scanned.
+    pub(crate) threshold: usize,
+    /// Candidates kept on the way through the graph, all of which are scored exactly.
+    pub(crate) effort: usize,
+}
+
+impl Default for Ann {
+    fn default() -> Self {
+        Self {
+            threshold: 200_000,
+            effort: 128,
+        }
+    }
+}
+
+/// When a change is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Mutations {
+    /// Soon after it is acknowledged.
+    #[default]
+    Asynchronous,
+    /// Once it is acknowledged.
+    Synchronous,
+}
+
 /// An index and its shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Config {
@@ -80,6 +108,9 @@ pub(crate) struct Config {
     pub(crate) dimensions: usize,
     pub(crate) metric: Metric,
     pub(crate) metadata_indexes: Vec<MetadataIndex>,
+    /// None where every search is exact.
+    pub(crate) ann: Option<Ann>,
+    pub(crate) mutations: Mutations,
 }
 
 impl Config {
@@ -121,8 +152,56 @@ impl Config {
             dimensions,
             metric,
             metadata_indexes: metadata_indexes(entry.get("metadata_indexes"))?,
+            ann: ann(entry.get("ann"))?,
+            mutations: match entry.get("mutations").map(Value::as_str) {
+                None | Some(Some("asynchronous")) => Mutations::Asynchronous,
+                Some(Some("synchronous")) => Mutations::Synchronous,
+                Some(_) => {
+                    let problem = "must be \"asynchronous\" or \"synchronous\"";
+                    return Err(ConfigError::new("mutations", problem));
+                }
+            },
         })
     }
+
+    /// Lanes of a vector.
+    pub(crate) fn lanes(&self) -> usize {
+        self.dimensions.div_ceil(crate::lane::WIDTH)
+    }
+}
+
+fn ann(value: Option<&Value>) -> Result<Option<Ann>, ConfigError> {
+    let default = Ann::default();
+    let members = match value {
+        None => return Ok(Some(default)),
+        Some(Value::Bool(false)) => return Ok(None),
+        Some(Value::Object(members)) => members,
+        Some(_) => {
+            let problem = "must be false or an object of \"threshold\" and \"effort\"";
+            return Err(ConfigError::new("ann", problem));
+        }
+    };
+    let number = |key: &str, default: usize, range: std::ops::RangeInclusive<usize>| {
+        let Some(value) = members.get(key) else {
+            return Ok(default);
+        };
+        let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+        number.filter(|number| range.contains(number)).ok_or_else(|| {
+            let (least, most) = range.into_inner();
+            let problem = format!("must be a whole number from {least} to {most}");
+            ConfigError::new(format!("ann.{key}"), problem)
+        })
+    };
+    if let Some(key) = members
+        .keys()
+        .find(|key| !["threshold", "effort"].contains(&key.as_str()))
+    {
+        return Err(ConfigError::new(format!("ann.{key}"), "is no setting"));
+    }
+    Ok(Some(Ann {
+        threshold: number("threshold", default.threshold, 100..=10_000_000)?,
+        effort: number("effort", default.effort, 16..=2048)?,
+    }))
 }
 
 fn metadata_indexes(list: Option<&Value>) -> Result<Vec<MetadataIndex>, ConfigError> {
@@ -186,6 +265,10 @@ mod tests {
                 "metadata_indexes",
                 json!([{"property": "a", "type": "string"}, {"property": "a", "type": "number"}]),
             ),
+            ("ann", json!(true)),
+            ("ann", json!(7)),
+            ("mutations", json!("later")),
+            ("mutations", json!(null)),
             (
                 "metadata_indexes",
                 json!(vec![json!({"property": "a", "type": "string"}); 11]),
@@ -196,5 +279,24 @@ mod tests {
             let error = Config::parse(&bad).unwrap_err().to_string();
             assert!(error.starts_with(&format!("`{key}`")), "{bad}: {error}");
         }
+        for (ann, expected) in [
+            (
+                json!({"threshold": 99}),
+                "`ann.threshold`: must be a whole number from 100 to 10000000",
+            ),
+            (
+                json!({"effort": 1.5}),
+                "`ann.effort`: must be a whole number from 16 to 2048",
+            ),
+            (json!({"m": 16}), "`ann.m`: is no setting"),
+        ] {
+            let mut bad = good.clone();
+            bad["ann"] = ann;
+            assert_eq!(Config::parse(&bad).unwrap_err().to_string(), expected);
+        }
+        assert_eq!(config.ann, Some(Ann::default()));
+        let mut exact = good.clone();
+        exact["ann"] = json!(false);
+        assert_eq!(Config::parse(&exact).unwrap().ann, None);
     }
 }

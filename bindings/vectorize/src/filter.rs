@@ -2,13 +2,11 @@
 
 use std::cmp::Ordering;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::config::{MetadataIndex, PropertyType};
+use crate::column::{Column, Scalar};
 use crate::error::VectorizeError;
 
-/// Bytes of a text that an index keeps.
-pub(crate) const INDEXED_TEXT: usize = 64;
 /// The size a filter must stay below, in bytes of compact JSON.
 const MAX_FILTER: usize = 2048;
 /// The longest property name, in characters.
@@ -25,42 +23,13 @@ struct Condition {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Test {
+pub(crate) enum Test {
     Equal(Scalar),
     NotEqual(Scalar),
     In(Vec<Scalar>),
     NotIn(Vec<Scalar>),
     /// The comparison must give one of the two orderings.
     Order(Scalar, [Ordering; 2]),
-}
-
-/// A value as an index holds it. `Null` stands for a property that is absent, null or of another type.
-#[derive(Debug, Clone, PartialEq)]
-enum Scalar {
-    Null,
-    Bool(bool),
-    Number(f64),
-    Text(String),
-}
-
-impl Scalar {
-    fn parse(value: &Value) -> Option<Self> {
-        Some(match value {
-            Value::Null => Self::Null,
-            Value::Bool(value) => Self::Bool(*value),
-            Value::Number(value) => Self::Number(value.as_f64()?),
-            Value::String(text) => Self::Text(cut(text).to_owned()),
-            Value::Array(_) | Value::Object(_) => return None,
-        })
-    }
-
-    fn compare(&self, other: &Self) -> Option<Ordering> {
-        match (self, other) {
-            (Self::Number(one), Self::Number(two)) => one.partial_cmp(two),
-            (Self::Text(one), Self::Text(two)) => Some(one.cmp(two)),
-            _ => None,
-        }
-    }
 }
 
 impl Filter {
@@ -111,21 +80,27 @@ impl Filter {
         Ok(Self(conditions))
     }
 
-    /// Whether a vector with `metadata` matches. `index_of` gives the index of a property if it covers this vector;
-    /// a condition on a property without one never holds.
-    pub(crate) fn matches<'a>(
-        &self,
-        metadata: Option<&Map<String, Value>>,
-        index_of: impl Fn(&str) -> Option<&'a MetadataIndex>,
-    ) -> bool {
-        self.0.iter().all(|condition| {
-            index_of(&condition.property).is_some_and(|index| {
-                let value = metadata
-                    .and_then(|metadata| indexed_value(metadata, index))
-                    .and_then(Scalar::parse)
-                    .unwrap_or(Scalar::Null);
-                condition.test.holds(&value)
-            })
+    /// The filter over an index's columns. `None` when a property has none: a condition on it never holds.
+    pub(crate) fn over<'a>(&'a self, columns: &'a [Column]) -> Option<Bound<'a>> {
+        let bound = self.0.iter().map(|condition| {
+            let column = columns
+                .iter()
+                .find(|column| column.index.property == condition.property)?;
+            Some((column, &condition.test))
+        });
+        bound.collect::<Option<_>>().map(Bound)
+    }
+}
+
+/// A filter with the columns it looks at.
+pub(crate) struct Bound<'a>(Vec<(&'a Column, &'a Test)>);
+
+impl Bound<'_> {
+    /// Whether the vector in `slot` matches; not unless every condition's index covers it.
+    pub(crate) fn matches(&self, slot: usize) -> bool {
+        self.0.iter().all(|(column, test)| {
+            let value = column.values.get(slot).and_then(Option::as_ref);
+            value.is_some_and(|value| test.holds(value))
         })
     }
 }
@@ -170,25 +145,4 @@ fn test(operator: &str, operand: &Value) -> Result<Test, String> {
             "{operator:?} is no operator; there are $eq, $ne, $lt, $lte, $gt, $gte, $in and $nin"
         )),
     }
-}
-
-/// The value `index` holds for `metadata`: at the property's path and of the index's type.
-pub(crate) fn indexed_value<'a>(
-    metadata: &'a Map<String, Value>,
-    index: &MetadataIndex,
-) -> Option<&'a Value> {
-    let mut names = index.property.split('.');
-    let first = metadata.get(names.next()?)?;
-    let value = names.try_fold(first, |value, name| value.as_object()?.get(name))?;
-    let fits = match index.kind {
-        PropertyType::String => value.is_string(),
-        PropertyType::Number => value.is_number(),
-        PropertyType::Boolean => value.is_boolean(),
-    };
-    fits.then_some(value)
-}
-
-/// The first bytes of `text` that an index keeps, cut between characters.
-pub(crate) fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(INDEXED_TEXT)]
 }

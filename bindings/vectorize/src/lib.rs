@@ -1,12 +1,20 @@
 #![doc = include_str!("docs.md")]
 
 mod binding;
+mod builder;
+mod column;
 mod config;
+mod database;
+mod embedded;
 mod error;
 mod filter;
+mod graph;
+mod index;
+mod lane;
 mod rows;
-mod sqlite;
+mod state;
 mod store;
+mod values;
 mod wire;
 
 use std::sync::Arc;
@@ -18,7 +26,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     kind: "vectorize",
     wrangler_key: "vectorize",
     name_key: "binding",
-    summary: "Vectorize with exact search, kept in SQLite",
+    summary: "Vectorize with exact search, and an approximate index for large ones",
     // Module and inner bindings: workerd 1.20261117.1 and miniflare 5.20261117.0.
     worker: WorkerForm::Wrapped {
         module: "cloudflare-internal:vectorize-api",
@@ -31,7 +39,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     },
     build: |entry, resources| {
         let config = config::Config::parse(entry)?;
-        let store = sqlite::Sqlite::open(&config, &resources.state)?;
+        let store = embedded::Embedded::open(&config, &resources.state)?;
         Ok(Arc::new(binding::Vectorize::new(Arc::new(store))) as Arc<dyn Binding>)
     },
 };

@@ -1,131 +1,187 @@
-//! The vectors in memory and the scan over them.
+//! The vectors in memory, by slot, and the scan over them.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::column::{Column, Scalar, cut, indexed_value};
 use crate::config::Metric;
+use crate::lane::{Lane, WIDTH, dot, inverse_norm, pack, pack_into, square, squared_distance};
 use crate::store::Vector;
 
-/// Values of one vector that are added up side by side.
-const WIDTH: usize = 8;
-
-/// Eight values, aligned so that the compiler can keep them in one vector register.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[repr(align(32))]
-pub(crate) struct Lane([f32; WIDTH]);
+/// Slots of one block of memory. Blocks are never moved, so that growth copies nothing.
+const BLOCK: usize = 1024;
 
 /// What a row holds beside its values.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) id: Arc<str>,
     pub(crate) namespace: Option<Arc<str>>,
-    pub(crate) metadata: Option<Map<String, Value>>,
-    /// The number of the mutation that wrote it.
-    pub(crate) written: u64,
+    /// JSON. As text, it takes a tenth of the memory.
+    pub(crate) metadata: Option<Box<str>>,
+    /// Never given twice: tells whether a slot still holds what it held.
+    pub(crate) stamp: u64,
 }
 
-/// All vectors of an index: values in one flat block, padded with zeros to whole lanes, everything else beside it.
+impl Row {
+    pub(crate) fn metadata(&self) -> Option<Map<String, Value>> {
+        // Written by ourselves from a map.
+        serde_json::from_str(self.metadata.as_deref()?).ok()
+    }
+}
+
+/// All vectors of an index. A vector keeps its slot for life; slots are used again.
 #[derive(Debug)]
 pub(crate) struct Rows {
     metric: Metric,
     dimensions: usize,
     lanes_per_row: usize,
-    lanes: Vec<Lane>,
-    /// 1 / length, or 0 for a vector without direction.
+    blocks: Vec<Vec<Lane>>,
+    /// 1 / length by slot, or 0 for a vector without direction.
     inverse_norms: Vec<f32>,
-    rows: Vec<Row>,
+    /// By slot; none where nothing lives.
+    rows: Vec<Option<Row>>,
+    free: BTreeSet<usize>,
     by_id: HashMap<Arc<str>, usize>,
     namespaces: HashMap<Arc<str>, usize>,
+    columns: Vec<Column>,
+    stamps: u64,
 }
 
-/// A row and how close it is.
+/// A slot and how close its vector is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Hit {
-    pub(crate) row: usize,
+    pub(crate) slot: usize,
     pub(crate) score: f64,
 }
 
 impl Rows {
-    pub(crate) fn new(metric: Metric, dimensions: usize) -> Self {
+    pub(crate) fn new(metric: Metric, dimensions: usize, columns: Vec<Column>) -> Self {
         Self {
             metric,
             dimensions,
             lanes_per_row: dimensions.div_ceil(WIDTH),
-            lanes: Vec::new(),
+            blocks: Vec::new(),
             inverse_norms: Vec::new(),
             rows: Vec::new(),
+            free: BTreeSet::new(),
             by_id: HashMap::new(),
             namespaces: HashMap::new(),
+            columns,
+            stamps: 0,
         }
     }
 
     pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// One past the highest slot ever used.
+    pub(crate) fn slots(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Slots below [`Rows::slots`] in which nothing lives, lowest first.
+    pub(crate) fn free(&self) -> impl Iterator<Item = usize> {
+        self.free.iter().copied()
     }
 
     pub(crate) fn position(&self, id: &str) -> Option<usize> {
         self.by_id.get(id).copied()
     }
 
-    pub(crate) fn row(&self, row: usize) -> &Row {
-        &self.rows[row]
+    /// What lives in `slot`.
+    pub(crate) fn row(&self, slot: usize) -> Option<&Row> {
+        self.rows.get(slot)?.as_ref()
+    }
+
+    /// The slots in which something lives, with it.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (usize, &Row)> {
+        let rows = self.rows.iter().enumerate();
+        rows.filter_map(|(slot, row)| Some((slot, row.as_ref()?)))
+    }
+
+    pub(crate) fn columns(&self) -> &[Column] {
+        &self.columns
     }
 
     pub(crate) fn namespace_count(&self) -> usize {
         self.namespaces.len()
     }
 
-    pub(crate) fn has_namespace(&self, namespace: &str) -> bool {
-        self.namespaces.contains_key(namespace)
+    /// The namespace as its rows hold it: rows of one namespace share one text.
+    pub(crate) fn namespace(&self, name: &str) -> Option<&Arc<str>> {
+        self.namespaces.get_key_value(name).map(|(name, _)| name)
     }
 
-    pub(crate) fn values(&self, row: usize) -> Vec<f32> {
-        let flat = self.lanes_of(row).iter().flat_map(|lane| lane.0);
+    pub(crate) fn values(&self, slot: usize) -> Vec<f32> {
+        let flat = self.lanes(slot).iter().flat_map(|lane| lane.0);
         flat.take(self.dimensions).collect()
     }
 
-    /// Adds `vector`, replacing the one with its id.
-    pub(crate) fn put(&mut self, vector: Vector, written: u64) {
+    /// Puts a vector into a free slot; the one with its id, elsewhere, is removed. `written` is the number of the
+    /// mutation that wrote it.
+    pub(crate) fn put(&mut self, slot: usize, vector: &Vector, written: u64) {
         self.remove(&vector.id);
-        let id: Arc<str> = vector.id.into();
-        let namespace = vector.namespace.map(|name| {
-            let name: Arc<str> = match self.namespaces.get_key_value(name.as_str()) {
-                Some((name, _)) => Arc::clone(name),
-                None => name.into(),
-            };
+        self.reserve(slot + 1);
+        let lanes = self.lanes_per_row;
+        let block = &mut self.blocks[slot / BLOCK][slot % BLOCK * lanes..][..lanes];
+        pack_into(&vector.values, block);
+        self.inverse_norms[slot] = inverse_norm(block);
+        let namespace = vector.namespace.as_deref().map(|name| {
+            let name = self.namespace(name).cloned().unwrap_or_else(|| name.into());
             *self.namespaces.entry(Arc::clone(&name)).or_default() += 1;
             name
         });
-        let lanes = self.pack(&vector.values);
-        self.inverse_norms.push(inverse_norm(&lanes));
-        self.lanes.extend_from_slice(&lanes);
-        self.by_id.insert(Arc::clone(&id), self.rows.len());
-        self.rows.push(Row {
+        for column in &mut self.columns {
+            let covered = written > column.since;
+            column.values[slot] = covered.then(|| Scalar::of(vector.metadata.as_ref(), &column.index));
+        }
+        let id: Arc<str> = vector.id.as_str().into();
+        self.by_id.insert(Arc::clone(&id), slot);
+        self.free.remove(&slot);
+        self.stamps += 1;
+        self.rows[slot] = Some(Row {
             id,
             namespace,
-            metadata: vector.metadata,
-            written,
+            metadata: vector.metadata.as_ref().map(|map| json(map).into()),
+            stamp: self.stamps,
         });
     }
 
-    /// Removes the vector of `id`; the last row takes its place.
-    pub(crate) fn remove(&mut self, id: &str) {
-        let Some(row) = self.by_id.remove(id) else {
+    /// Makes room for slots below `slots`; new ones are free.
+    fn reserve(&mut self, slots: usize) {
+        if slots <= self.rows.len() {
             return;
-        };
-        let last = self.rows.len() - 1;
-        let width = self.lanes_per_row;
-        self.lanes.copy_within(last * width.., row * width);
-        self.lanes.truncate(last * width);
-        self.inverse_norms.swap_remove(row);
-        let removed = self.rows.swap_remove(row);
-        if let Some(moved) = self.rows.get(row) {
-            self.by_id.insert(Arc::clone(&moved.id), row);
         }
-        if let Some(name) = removed.namespace
+        self.free.extend(self.rows.len()..slots);
+        self.rows.resize_with(slots, || None);
+        self.inverse_norms.resize(slots, 0.0);
+        for column in &mut self.columns {
+            column.values.resize(slots, None);
+        }
+        let lanes = self.lanes_per_row;
+        let last = self.blocks.len().saturating_sub(1);
+        while self.blocks.len() * BLOCK < slots {
+            self.blocks.push(Vec::with_capacity(BLOCK * lanes));
+        }
+        for (number, block) in self.blocks.iter_mut().enumerate().skip(last) {
+            let rows = (slots - number * BLOCK).min(BLOCK);
+            block.resize(rows * lanes, Lane::ZERO);
+        }
+    }
+
+    /// Removes the vector of `id`, and says where it was.
+    pub(crate) fn remove(&mut self, id: &str) -> Option<usize> {
+        let slot = self.by_id.remove(id)?;
+        let removed = self.rows[slot].take();
+        self.free.insert(slot);
+        for column in &mut self.columns {
+            column.values[slot] = None;
+        }
+        if let Some(name) = removed.and_then(|row| row.namespace)
             && let Some(count) = self.namespaces.get_mut(&name)
         {
             *count -= 1;
@@ -133,49 +189,54 @@ impl Rows {
                 self.namespaces.remove(&name);
             }
         }
+        Some(slot)
     }
 
     /// The `top_k` closest rows among those that `keep` lets through, best first; equal scores by id.
     ///
     /// The scan compares in f32; the hits are then scored and ordered in f64.
-    pub(crate) fn search(&self, values: &[f32], top_k: usize, keep: impl Fn(&Row) -> bool) -> Vec<Hit> {
-        let query = self.pack(values);
-        let mut best: Vec<(f32, usize)> = Vec::with_capacity(top_k + 1);
-        for (row, (lanes, facts)) in self
-            .lanes
-            .chunks_exact(self.lanes_per_row)
-            .zip(&self.rows)
-            .enumerate()
-        {
-            if !keep(facts) {
-                continue;
+    pub(crate) fn search(
+        &self,
+        values: &[f32],
+        top_k: usize,
+        keep: impl Fn(usize, &Row) -> bool,
+    ) -> Vec<Hit> {
+        let query = pack(values, self.lanes_per_row);
+        let mut best = Best::new(self, top_k);
+        for (number, block) in self.blocks.iter().enumerate() {
+            for (row, lanes) in block.chunks_exact(self.lanes_per_row).enumerate() {
+                let slot = number * BLOCK + row;
+                if self.rows[slot].as_ref().is_some_and(|row| keep(slot, row)) {
+                    best.offer(self.distance(&query, lanes, slot), slot);
+                }
             }
-            let distance = match self.metric {
-                Metric::Cosine => -dot(&query, lanes) * self.inverse_norms[row],
-                Metric::Euclidean => squared_distance(&query, lanes),
-                Metric::DotProduct => -dot(&query, lanes),
-            };
-            // Adding 0.0 makes -0.0 equal to 0.0. Only values near the end of f32's range give what is no number; they
-            // cannot be compared, so they come last.
-            let distance = if distance.is_nan() {
-                f32::INFINITY
-            } else {
-                distance + 0.0
-            };
-            let closer = |other: &(f32, usize)| {
-                self.order(f64::from(other.0), other.1, f64::from(distance), row) == Ordering::Less
-            };
-            if best.len() == top_k && best.last().is_some_and(closer) {
-                continue;
-            }
-            best.insert(best.partition_point(closer), (distance, row));
-            best.truncate(top_k);
         }
-        let mut hits: Vec<_> = best
-            .into_iter()
-            .map(|(_, row)| Hit {
-                row,
-                score: self.score(&query, row),
+        self.rank(&query, best.slots())
+    }
+
+    /// As [`Rows::search`], over some slots only.
+    pub(crate) fn search_among(
+        &self,
+        values: &[f32],
+        top_k: usize,
+        slots: impl Iterator<Item = usize>,
+    ) -> Vec<Hit> {
+        let query = pack(values, self.lanes_per_row);
+        let mut best = Best::new(self, top_k);
+        for slot in slots {
+            if self.row(slot).is_some() {
+                best.offer(self.distance(&query, self.lanes(slot), slot), slot);
+            }
+        }
+        self.rank(&query, best.slots())
+    }
+
+    /// Scores slots in f64 and orders them, best first.
+    fn rank(&self, query: &[Lane], slots: impl Iterator<Item = usize>) -> Vec<Hit> {
+        let mut hits: Vec<_> = slots
+            .map(|slot| Hit {
+                slot,
+                score: self.score(query, slot),
             })
             .collect();
         let distance = |hit: &Hit| {
@@ -185,18 +246,34 @@ impl Rows {
                 hit.score
             }
         };
-        hits.sort_by(|one, two| self.order(distance(one), one.row, distance(two), two.row));
+        hits.sort_by(|one, two| self.order(distance(one), one.slot, distance(two), two.slot));
         hits
     }
 
-    fn order(&self, one: f64, one_row: usize, two: f64, two_row: usize) -> Ordering {
-        one.total_cmp(&two)
-            .then_with(|| self.rows[one_row].id.cmp(&self.rows[two_row].id))
+    fn distance(&self, query: &[Lane], lanes: &[Lane], slot: usize) -> f32 {
+        let distance = match self.metric {
+            Metric::Cosine => -dot(query, lanes) * self.inverse_norms[slot],
+            Metric::Euclidean => squared_distance(query, lanes),
+            Metric::DotProduct => -dot(query, lanes),
+        };
+        // Adding 0.0 makes -0.0 equal to 0.0. Only values near the end of f32's range give what is no number; they
+        // cannot be compared, so they come last.
+        if distance.is_nan() {
+            f32::INFINITY
+        } else {
+            distance + 0.0
+        }
     }
 
-    fn score(&self, query: &[Lane], row: usize) -> f64 {
+    fn order(&self, one: f64, one_slot: usize, two: f64, two_slot: usize) -> Ordering {
+        let id = |slot| self.row(slot).map(|row| &row.id);
+        one.total_cmp(&two).then_with(|| id(one_slot).cmp(&id(two_slot)))
+    }
+
+    fn score(&self, query: &[Lane], slot: usize) -> f64 {
+        let lanes = self.lanes(slot);
         let pairs = || {
-            let both = query.iter().zip(self.lanes_of(row));
+            let both = query.iter().zip(lanes);
             both.flat_map(|(one, two)| one.0.into_iter().zip(two.0))
                 .map(|(one, two)| (f64::from(one), f64::from(two)))
         };
@@ -204,10 +281,7 @@ impl Rows {
         // Adding 0.0 turns -0.0 into 0.0.
         match self.metric {
             Metric::Cosine => {
-                let (one, two) = pairs().fold((0.0, 0.0), |sums, (one, two)| {
-                    (sums.0 + one * one, sums.1 + two * two)
-                });
-                let length = f64::sqrt(one) * f64::sqrt(two);
+                let length = square(query).sqrt() * square(lanes).sqrt();
                 if length > 0.0 {
                     (dot() / length).clamp(-1.0, 1.0) + 0.0
                 } else {
@@ -222,48 +296,80 @@ impl Rows {
         }
     }
 
-    fn lanes_of(&self, row: usize) -> &[Lane] {
-        &self.lanes[row * self.lanes_per_row..][..self.lanes_per_row]
+    /// The values in `slot`, which must be one of [`Rows::slots`].
+    pub(crate) fn lanes(&self, slot: usize) -> &[Lane] {
+        let lanes = self.lanes_per_row;
+        &self.blocks[slot / BLOCK][slot % BLOCK * lanes..][..lanes]
     }
 
-    fn pack(&self, values: &[f32]) -> Vec<Lane> {
-        let mut lanes = vec![Lane([0.0; WIDTH]); self.lanes_per_row];
-        for (lane, values) in lanes.iter_mut().zip(values.chunks(WIDTH)) {
-            lane.0[..values.len()].copy_from_slice(values);
+    /// The indexed properties of what lives in `slot`, nested as in its metadata, texts cut as the index cuts them.
+    pub(crate) fn indexed_metadata(&self, slot: usize) -> Option<Map<String, Value>> {
+        let metadata = self.row(slot)?.metadata()?;
+        let mut kept = Map::new();
+        for column in &self.columns {
+            let covered = column.values[slot].is_some();
+            if let Some(value) = indexed_value(&metadata, &column.index).filter(|_| covered) {
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.clone(), |text| cut(text).into());
+                insert_at(&mut kept, &column.index.property, value);
+            }
         }
-        lanes
+        Some(kept)
     }
 }
 
-fn inverse_norm(lanes: &[Lane]) -> f32 {
-    let square: f64 = lanes
-        .iter()
-        .flat_map(|lane| lane.0)
-        .map(|value| f64::from(value).powi(2))
-        .sum();
-    if square > 0.0 {
-        (1.0 / square.sqrt()) as f32
-    } else {
-        0.0
+/// Metadata as it is stored.
+pub(crate) fn json(map: &Map<String, Value>) -> String {
+    serde_json::to_string(map).expect("maps keyed by texts are always JSON")
+}
+
+/// Puts `value` at the dotted `path`, making the objects on the way.
+fn insert_at(map: &mut Map<String, Value>, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            map.insert(path.to_owned(), value);
+        }
+        Some((first, rest)) => {
+            let inner = map.entry(first).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(inner) = inner {
+                insert_at(inner, rest, value);
+            }
+        }
     }
 }
 
-fn dot(one: &[Lane], two: &[Lane]) -> f32 {
-    let mut sums = [0.0; WIDTH];
-    for (one, two) in one.iter().zip(two) {
-        for (sum, (one, two)) in sums.iter_mut().zip(one.0.iter().zip(&two.0)) {
-            *sum += one * two;
-        }
-    }
-    sums.iter().sum()
+/// The closest slots so far.
+struct Best<'a> {
+    rows: &'a Rows,
+    top_k: usize,
+    found: Vec<(f32, usize)>,
 }
 
-fn squared_distance(one: &[Lane], two: &[Lane]) -> f32 {
-    let mut sums = [0.0; WIDTH];
-    for (one, two) in one.iter().zip(two) {
-        for (sum, (one, two)) in sums.iter_mut().zip(one.0.iter().zip(&two.0)) {
-            *sum += (one - two) * (one - two);
+impl<'a> Best<'a> {
+    fn new(rows: &'a Rows, top_k: usize) -> Self {
+        Self {
+            rows,
+            top_k,
+            found: Vec::with_capacity(top_k + 1),
         }
     }
-    sums.iter().sum()
+
+    fn offer(&mut self, distance: f32, slot: usize) {
+        let closer = |other: &(f32, usize)| {
+            self.rows
+                .order(f64::from(other.0), other.1, f64::from(distance), slot)
+                == Ordering::Less
+        };
+        if self.found.len() == self.top_k && self.found.last().is_some_and(closer) {
+            return;
+        }
+        let place = self.found.partition_point(closer);
+        self.found.insert(place, (distance, slot));
+        self.found.truncate(self.top_k);
+    }
+
+    fn slots(self) -> impl Iterator<Item = usize> {
+        self.found.into_iter().map(|(_, slot)| slot)
+    }
 }

@@ -76,8 +76,8 @@ pub(crate) enum Existing {
     Replace,
 }
 
-/// An index. Changes are applied whole or not at all, are on disk when acknowledged, and are seen by every call that
-/// begins after that. Cancel safe: a change whose future is dropped is either not begun or completed.
+/// An index. A change is on disk when it is acknowledged; it is seen, whole and in the order of acknowledgement, once it
+/// is processed. Cancel safe: a change whose future is dropped is either not begun or will be processed.
 #[async_trait::async_trait]
 pub(crate) trait Store: Send + Sync + 'static {
     /// The number of values of every vector.

@@ -1,5 +1,7 @@
 //! The binding as a Worker's client drives it: real requests, a real index.
 
+mod graph;
+mod model;
 mod search;
 
 use std::sync::Arc;
@@ -8,15 +10,16 @@ use bowline_binding::{Binding, CallContext, ConfigError, FetchReply, FetchReques
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::database::{Accepted, Change, Database};
+use crate::store::{Existing, Mutation};
+
 struct Index {
     binding: Arc<dyn Binding>,
     state: Arc<tempfile::TempDir>,
 }
 
 fn build(entry: &Value, state: &tempfile::TempDir) -> Result<Arc<dyn Binding>, ConfigError> {
-    let resources = Resources {
-        state: state.path().to_owned(),
-    };
+    let resources = Resources::new(state.path().to_owned());
     (crate::DESCRIPTOR.build)(entry, &resources)
 }
 
@@ -68,7 +71,25 @@ impl Index {
         };
         let (status, _, answer) = self.send(method, path, body).await;
         assert_eq!(status, StatusCode::OK, "{path} {body}: {answer}");
+        if answer["mutationId"].is_string() {
+            self.processed(&answer["mutationId"]).await;
+        }
         answer
+    }
+
+    /// Asks until a mutation, the last one, is processed.
+    async fn processed(&self, mutation: &Value) {
+        let asked = async {
+            loop {
+                let (_, _, info) = self.send(Method::GET, "/info", "").await;
+                if info["processedUpToMutation"] == *mutation {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), asked)
+            .await
+            .unwrap();
     }
 
     /// The code and text of a call that must fail.
@@ -608,6 +629,17 @@ async fn a_stored_index_keeps_its_shape() {
     assert_eq!(held.ok("/info", "").await["vectorCount"], 1);
 }
 
+/// What a kill leaves: the files as they are now, copied under an open index.
+fn killed(index: &Index) -> Arc<tempfile::TempDir> {
+    let after = tempfile::tempdir().unwrap();
+    std::fs::create_dir(after.path().join("vectorize")).unwrap();
+    for name in ["x.sqlite", "x.sqlite-wal", "x.vectors"] {
+        let name = format!("vectorize/{name}");
+        std::fs::copy(index.state.path().join(&name), after.path().join(&name)).unwrap();
+    }
+    Arc::new(after)
+}
+
 #[tokio::test]
 async fn an_acknowledged_write_is_on_disk() {
     let index = Index::new("cosine", json!([]));
@@ -617,17 +649,130 @@ async fn an_acknowledged_write_is_on_disk() {
             &[json!({"id": "kept", "values": [1, 2, 3], "namespace": "n", "metadata": {"m": 1}})],
         )
         .await;
-    // What a kill leaves: the files as they are now, copied under an open connection.
-    let after = tempfile::tempdir().unwrap();
-    std::fs::create_dir(after.path().join("vectorize")).unwrap();
-    for name in ["x.sqlite", "x.sqlite-wal"] {
-        let name = format!("vectorize/{name}");
-        std::fs::copy(index.state.path().join(&name), after.path().join(&name)).unwrap();
-    }
-    let reopened = Index::open("cosine", json!([]), Arc::new(after));
+    let reopened = Index::open("cosine", json!([]), killed(&index));
     assert_eq!(
         reopened.ok("/getByIds", r#"{"ids":["kept"]}"#).await,
         json!([{"id": "kept", "values": [1.0, 2.0, 3.0], "namespace": "n", "metadata": {"m": 1}}])
     );
     assert_eq!(reopened.ok("/info", "").await["processedUpToMutation"], mutation);
+}
+
+/// Where processing stops, accepting does not: what is accepted is on disk, is not seen, and is seen after a restart.
+#[tokio::test]
+async fn an_accepted_change_outlives_a_crash_before_it_is_processed() {
+    let state = Arc::new(tempfile::tempdir().unwrap());
+    let config = crate::config::Config::parse(&entry("cosine", json!([]))).unwrap();
+    let path = state.path().join("vectorize/x");
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    let vector = |id: &str| crate::store::Vector {
+        id: id.to_owned(),
+        values: vec![1.0, 2.0, 3.0],
+        namespace: Some("n".to_owned()),
+        metadata: json!({"m": 1}).as_object().cloned(),
+    };
+    let changes = [
+        Change::Write {
+            vectors: vec![vector("a"), vector("b")],
+            existing: Existing::Replace,
+        },
+        Change::Delete {
+            ids: vec!["a".to_owned()],
+        },
+        Change::Write {
+            vectors: vec![vector("c")],
+            existing: Existing::Keep,
+        },
+    ];
+    let mut database = Database::open(&config, &path.with_extension("sqlite"))
+        .unwrap()
+        .database;
+    for (number, change) in (1..).zip(changes) {
+        let mutation = Mutation {
+            id: format!("mutation {number}"),
+            at: "2026-01-01T00:00:00.000Z".to_owned(),
+        };
+        let accepted = Accepted {
+            number,
+            mutation,
+            change,
+        };
+        database.accept(&accepted).unwrap();
+    }
+    drop(database);
+    let index = Index::open("cosine", json!([]), state);
+    index.processed(&json!("mutation 3")).await;
+    let found = index.ok("/getByIds", r#"{"ids":["a","b","c"]}"#).await;
+    assert_eq!(found.as_array().unwrap().len(), 2, "{found}");
+    assert_eq!((&found[0]["id"], &found[1]["id"]), (&json!("b"), &json!("c")));
+    assert_eq!(found[1]["metadata"], json!({"m": 1}));
+    // Numbers go on where they were.
+    index
+        .write("/upsert", &[json!({"id": "d", "values": [1, 0, 0]})])
+        .await;
+    assert_eq!(index.ok("/info", "").await["vectorCount"], 3);
+}
+
+/// The layout of the first version, which kept values in SQLite.
+#[tokio::test]
+async fn an_index_in_the_old_layout_is_read() {
+    let state = Arc::new(tempfile::tempdir().unwrap());
+    let folder = state.path().join("vectorize");
+    std::fs::create_dir(&folder).unwrap();
+    let old = rusqlite::Connection::open(folder.join("x.sqlite")).unwrap();
+    old.execute_batch(
+        "CREATE TABLE shape (dimensions INTEGER NOT NULL, metric TEXT NOT NULL);
+         CREATE TABLE mutation (number INTEGER PRIMARY KEY, id TEXT NOT NULL, at TEXT NOT NULL);
+         CREATE TABLE metadata_index (property TEXT PRIMARY KEY, type TEXT NOT NULL, since INTEGER NOT NULL);
+         CREATE TABLE vector (
+             id TEXT PRIMARY KEY, namespace TEXT, metadata TEXT, written INTEGER NOT NULL, vals BLOB NOT NULL);
+         INSERT INTO shape VALUES (3, 'cosine');
+         INSERT INTO mutation VALUES (5, 'last', '2026-01-01T00:00:00.000Z');
+         INSERT INTO metadata_index VALUES ('genre', 'string', 3);
+         INSERT INTO vector VALUES ('before', NULL, '{\"genre\":\"jazz\"}', 2, x'0000803f0000000000000000');
+         INSERT INTO vector VALUES ('after', 'n', '{\"genre\":\"jazz\"}', 5, x'0000803f0000803f00000000');",
+    )
+    .unwrap();
+    drop(old);
+    let index = Index::open("cosine", json!([{"property": "genre", "type": "string"}]), state);
+    let asked = async { while index.ok("/info", "").await["vectorCount"] != 2 {} };
+    tokio::time::timeout(std::time::Duration::from_secs(30), asked)
+        .await
+        .unwrap();
+    assert_eq!(index.ok("/info", "").await["processedUpToMutation"], "last");
+    assert_eq!(
+        index.ok("/getByIds", r#"{"ids":["after"]}"#).await,
+        json!([{"id": "after", "values": [1.0, 1.0, 0.0], "namespace": "n", "metadata": {"genre": "jazz"}}])
+    );
+    assert_eq!(
+        index.ids(json!({"genre": "jazz"})).await,
+        ["after"],
+        "covered as before"
+    );
+    index
+        .write(
+            "/upsert",
+            &[json!({"id": "new", "values": [1, 0, 0], "metadata": {"genre": "jazz"}})],
+        )
+        .await;
+    assert_eq!(index.ids(json!({"genre": "jazz"})).await, ["after", "new"]);
+}
+
+#[tokio::test]
+async fn a_synchronous_index_shows_a_change_at_once() {
+    let state = tempfile::tempdir().unwrap();
+    let mut synchronous = entry("cosine", json!([]));
+    synchronous["mutations"] = json!("synchronous");
+    let index = Index {
+        binding: build(&synchronous, &state).unwrap(),
+        state: Arc::new(state),
+    };
+    for count in 1..50 {
+        let line = json!({"id": count.to_string(), "values": [1, 0, 0]}).to_string();
+        let (_, _, answer) = index.send(Method::POST, "/insert", &line).await;
+        let (_, _, info) = index.send(Method::GET, "/info", "").await;
+        assert_eq!(
+            (&info["vectorCount"], &info["processedUpToMutation"]),
+            (&json!(count), &answer["mutationId"])
+        );
+    }
 }

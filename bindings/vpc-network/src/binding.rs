@@ -4,13 +4,10 @@ use std::io::ErrorKind as IoKind;
 use std::time::Duration;
 
 use bowline_binding::{
-    Binding, BindingError, BoxDuplex, CallContext, ConnectAddress, ErrorKind, FetchReply, FetchRequest,
-    Surfaces,
+    Binding, BindingError, BoxDuplex, CallContext, ConnectAddress, ErrorKind, ExchangeError, FetchReply,
+    FetchRequest, Surfaces, exchange,
 };
-use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{HeaderValue, Request, StatusCode, Uri};
-use http_body_util::BodyExt;
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, Uri};
 use tokio::net::TcpStream;
 use url::Url;
 
@@ -89,57 +86,20 @@ impl Binding for VpcNetwork {
     async fn fetch(&self, _cx: &CallContext, request: FetchRequest) -> Result<FetchReply, BindingError> {
         let (to, authority, target) = destination(&request.url)?;
         let stream = self.open("fetch", &to).await?;
-        let broken = |error: hyper::Error| {
-            BindingError::new(
-                ErrorKind::Unavailable,
-                "fetch",
-                format!("ProxyError: connection_terminated ({to})"),
-            )
-            .caused_by(error)
-        };
-        let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-            .preserve_header_case(true)
-            .handshake(TokioIo::new(stream))
+        exchange(stream, request, target, Some(authority), FIRST_BYTE)
             .await
-            .map_err(broken)?;
-        // Ends with the response's body, or with the upgrade.
-        tokio::spawn(connection.with_upgrades());
-
-        let mut outgoing = Request::new(request.body);
-        *outgoing.method_mut() = request.method;
-        *outgoing.uri_mut() = target;
-        *outgoing.headers_mut() = request.headers;
-        if !outgoing.headers().contains_key(HOST) {
-            outgoing.headers_mut().insert(HOST, authority);
-        }
-        if let Some(upgrade) = &request.upgrade {
-            let headers = outgoing.headers_mut();
-            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(SEC_WEBSOCKET_KEY, upgrade.key.clone());
-            headers.insert(SEC_WEBSOCKET_VERSION, upgrade.version.clone());
-        }
-        let answered = tokio::time::timeout(FIRST_BYTE, sender.send_request(outgoing))
-            .await
-            .map_err(|_| {
-                let text = format!(
-                    "ProxyError: connection_timeout ({to}: no answer within {} s)",
-                    FIRST_BYTE.as_secs()
-                );
-                BindingError::new(ErrorKind::Unavailable, "fetch", text)
-            })?;
-        let response = answered.map_err(broken)?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS && request.upgrade.is_some() {
-            let headers = response.headers().clone();
-            let upgraded = hyper::upgrade::on(response).await.map_err(broken)?;
-            return Ok(FetchReply::Upgrade {
-                headers,
-                duplex: Box::new(TokioIo::new(upgraded)),
-            });
-        }
-        Ok(response
-            .map(|body| body.map_err(Into::into).boxed_unsync())
-            .into())
+            .map_err(|error| {
+                let text = match &error {
+                    ExchangeError::TimedOut(limit) => format!(
+                        "ProxyError: connection_timeout ({to}: no answer within {} s)",
+                        limit.as_secs()
+                    ),
+                    ExchangeError::Broken(_) | ExchangeError::NotUpgraded(_) => {
+                        format!("ProxyError: connection_terminated ({to})")
+                    }
+                };
+                BindingError::new(ErrorKind::Unavailable, "fetch", text).caused_by(error)
+            })
     }
 }
 
@@ -178,7 +138,7 @@ mod tests {
     use std::sync::Arc;
 
     use bowline_binding::{Resources, collect, empty};
-    use http::{HeaderMap, Method};
+    use http::{HeaderMap, Method, StatusCode};
     use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -186,9 +146,7 @@ mod tests {
     use super::*;
 
     fn network(allow: &[String]) -> Arc<dyn Binding> {
-        let resources = Resources {
-            state: std::env::temp_dir(),
-        };
+        let resources = Resources::new(std::env::temp_dir());
         (crate::DESCRIPTOR.build)(&json!({"binding": "NET", "allow": allow}), &resources).unwrap()
     }
 

@@ -1,41 +1,114 @@
 //! From what a request presents to whether it may pass.
 
-use crate::{Presented, ServiceToken, UnixSeconds};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// What stands in front of the bindings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gate {
-    /// Access is off: everybody passes. Only for a loopback listener.
-    Open,
-    /// Any valid service token passes, as a Service Auth policy with `any_valid_service_token` says.
-    ServiceTokens,
+use crate::policy::Truth;
+use crate::{Action, Application, Authenticated, Groups, Identity, Policy};
+
+/// A client certificate that verified at the listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The subject's common name.
+    pub common_name: String,
 }
 
-/// Proof that Access let a request in. Only [`evaluate`] and [`Permit::for_own_process`] make one; it cannot be
-/// cloned, and the router takes it by value.
+/// All that is known of who makes a request. Every part has been verified by whoever filled it in.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Caller<'a> {
+    /// Where it comes from.
+    pub address: Option<IpAddr>,
+    /// The machine, by its service token.
+    pub service_token: Option<Authenticated<'a>>,
+    /// The person, by a session.
+    pub identity: Option<&'a Identity>,
+    /// The client certificate.
+    pub certificate: Option<&'a Certificate>,
+    /// The application whose token was forwarded (`linked_app_token`).
+    pub linked_application: Option<&'a str>,
+}
+
+/// Who was let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admitted {
+    /// Nobody was asked: Access is off, or a bypass policy, or a preflight.
+    Anonymous,
+    /// The Worker that this very process runs.
+    OwnProcess,
+    /// A machine, by the client id of its service token.
+    Service {
+        /// Client id.
+        client_id: Arc<str>,
+    },
+    /// A machine without a service token, by a Service Auth policy: certificate or address.
+    Machine {
+        /// The certificate's common name, where there is one.
+        common_name: Option<String>,
+    },
+    /// A person.
+    Person(Identity),
+}
+
+/// Proof that Access let a request in. Only evaluation and [`Permit::for_own_process`] make one; it cannot be cloned, and
+/// the router takes it by value.
 #[derive(Debug)]
 pub struct Permit {
-    identity: String,
-    policy: &'static str,
+    who: Admitted,
+    policy: Arc<str>,
+    session: Option<Duration>,
 }
 
 impl Permit {
     /// A permit for bindings placed `local`: the caller is the Worker this very process runs, over a private socket.
     pub fn for_own_process() -> Self {
+        Self::anonymous(Admitted::OwnProcess, "own process")
+    }
+
+    /// A permit of a gate that is switched off. Only for a loopback listener.
+    pub fn for_open_gate() -> Self {
+        Self::anonymous(Admitted::Anonymous, "access off")
+    }
+
+    /// A permit for a CORS preflight of an application that lets them through: they cannot carry credentials.
+    pub fn for_preflight(application: &Application) -> Option<Self> {
+        application
+            .options_preflight_bypass
+            .then(|| Self::anonymous(Admitted::Anonymous, "preflight"))
+    }
+
+    fn anonymous(who: Admitted, policy: &str) -> Self {
         Self {
-            identity: "local".into(),
-            policy: "own process",
+            who,
+            policy: policy.into(),
+            session: None,
         }
     }
 
-    /// Who was let in: a client id, `anonymous` or `local`. Never a secret.
+    /// Who was let in.
+    pub fn who(&self) -> &Admitted {
+        &self.who
+    }
+
+    /// Who was let in, as one word for logs: a client id, an e-mail address, `anonymous`… Never a secret.
     pub fn identity(&self) -> &str {
-        &self.identity
+        match &self.who {
+            Admitted::Anonymous => "anonymous",
+            Admitted::OwnProcess => "local",
+            Admitted::Service { client_id } => client_id,
+            Admitted::Machine { common_name } => common_name.as_deref().unwrap_or("machine"),
+            Admitted::Person(identity) => &identity.email,
+        }
     }
 
     /// The policy that admitted, for the log.
-    pub fn policy(&self) -> &'static str {
-        self.policy
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    /// How long a session from this admission lasts; `None` when there is none, as with bypass.
+    pub fn session(&self) -> Option<Duration> {
+        self.session
     }
 }
 
@@ -45,17 +118,38 @@ pub enum Decision {
     /// It may pass.
     Allow(Permit),
     /// It may not.
-    Deny(DenyReason),
+    Deny(Denial),
 }
 
-/// Why a request was refused. For the operator's log: the client is told only that it was refused, as Access does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A refusal, for choosing the answer and for the operator's log: the client is told only that it was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// Why.
+    pub reason: DenyReason,
+    /// The policy that refused, or that could not be judged.
+    pub policy: Option<Arc<str>>,
+    /// A login could change the answer.
+    pub login: bool,
+}
+
+impl From<DenyReason> for Denial {
+    fn from(reason: DenyReason) -> Self {
+        Self {
+            reason,
+            policy: None,
+            login: false,
+        }
+    }
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DenyReason {
     /// No credentials.
     NoCredentials,
     /// One header of the pair is missing.
     HalfPair,
-    /// Headers repeated or not text.
+    /// Headers repeated, in both forms at once, or not text.
     Malformed,
     /// No token has this client id.
     UnknownToken,
@@ -65,6 +159,24 @@ pub enum DenyReason {
     Disabled,
     /// The token's time is over.
     Expired,
+    /// An application token that does not verify, is for another application, or has ended.
+    BadSession,
+    /// The session or its subject was revoked.
+    Revoked,
+    /// Who it is, is known, and no policy admits them.
+    NotAuthorised,
+    /// A deny policy applies.
+    Denied,
+    /// A policy has rules of a kind this gate cannot judge, and nothing else admits.
+    Unsupported,
+    /// A preflight that nobody answers.
+    Preflight,
+    /// Nothing protects this host and path, and what is unprotected is refused.
+    NoApplication,
+    /// Gate and origin could disagree about the path.
+    AmbiguousPath,
+    /// Too many failures.
+    Throttled,
 }
 
 impl DenyReason {
@@ -78,158 +190,119 @@ impl DenyReason {
             Self::WrongSecret => "wrong_secret",
             Self::Disabled => "disabled",
             Self::Expired => "expired",
+            Self::BadSession => "bad_session",
+            Self::Revoked => "revoked",
+            Self::NotAuthorised => "not_authorised",
+            Self::Denied => "denied",
+            Self::Unsupported => "unsupported_rule",
+            Self::Preflight => "preflight",
+            Self::NoApplication => "no_application",
+            Self::AmbiguousPath => "ambiguous_path",
+            Self::Throttled => "throttled",
         }
+    }
+
+    /// Whether credentials were there and did not authenticate.
+    pub fn is_failed_authentication(self) -> bool {
+        matches!(
+            self,
+            Self::HalfPair
+                | Self::Malformed
+                | Self::UnknownToken
+                | Self::WrongSecret
+                | Self::Disabled
+                | Self::Expired
+                | Self::Throttled
+        )
     }
 }
 
-/// Judges one request. `token` is the record found under the presented client id, if any.
+/// What the evaluation is about, besides the caller.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// Access groups that policies may name.
+    pub groups: &'a Groups,
+    /// Only Service Auth and bypass policies may admit: the organisation is strict and the request carries the
+    /// credentials of a service token.
+    pub machines_only: bool,
+}
+
+/// Judges a caller by an application's policies.
 ///
-/// The secret is compared before the token's state is looked at, so the answer to a wrong secret does not tell whether
-/// a client id is disabled or expired.
-pub fn evaluate(
-    gate: Gate,
-    presented: Presented<'_>,
-    token: Option<&ServiceToken>,
-    now: UnixSeconds,
-) -> Decision {
-    if gate == Gate::Open {
-        return Decision::Allow(Permit {
-            identity: "anonymous".into(),
-            policy: "access off",
-        });
+/// Order (documented): `bypass` and `non_identity` first, in listed order; then `deny` and `allow` in listed order. The
+/// first that applies decides; none is a refusal. A policy that cannot be judged admits nobody, and refuses if refusing
+/// is its action.
+pub fn evaluate(application: &Application, caller: &Caller<'_>, terms: Terms<'_>) -> Decision {
+    let mut unsupported = None;
+    let mut login = false;
+    for actions in [
+        [Action::Bypass, Action::NonIdentity],
+        [Action::Deny, Action::Allow],
+    ] {
+        for policy in application
+            .policies
+            .iter()
+            .filter(|policy| actions.contains(&policy.action))
+        {
+            if policy.action == Action::Allow {
+                if terms.machines_only {
+                    continue;
+                }
+                login |= caller.identity.is_none();
+            }
+            match (policy.applies(caller, terms.groups), policy.action) {
+                (Truth::Yes, Action::Deny) => return refuse(DenyReason::Denied, Some(policy), login),
+                (Truth::Unknown, Action::Deny) => {
+                    return refuse(DenyReason::Unsupported, Some(policy), login);
+                }
+                (Truth::Yes, _) => return Decision::Allow(admit(application, policy, caller)),
+                (Truth::Unknown, _) => {
+                    unsupported.get_or_insert(policy);
+                }
+                (Truth::No, _) => {}
+            }
+        }
     }
-    let (client_id, secret) = match presented {
-        Presented::Nothing => return Decision::Deny(DenyReason::NoCredentials),
-        Presented::Half { .. } => return Decision::Deny(DenyReason::HalfPair),
-        Presented::Malformed => return Decision::Deny(DenyReason::Malformed),
-        Presented::Pair { client_id, secret } => (client_id, secret),
+    if let Some(policy) = unsupported {
+        return refuse(DenyReason::Unsupported, Some(policy), login);
+    }
+    let known = caller.service_token.is_some() || caller.identity.is_some() || caller.certificate.is_some();
+    let reason = if known {
+        DenyReason::NotAuthorised
+    } else {
+        DenyReason::NoCredentials
     };
-    let Some(token) = token.filter(|token| token.client_id == client_id) else {
-        return Decision::Deny(DenyReason::UnknownToken);
-    };
-    if !token.secret_hash.matches(secret) {
-        return Decision::Deny(DenyReason::WrongSecret);
-    }
-    if !token.enabled {
-        return Decision::Deny(DenyReason::Disabled);
-    }
-    if token.expires_at.is_some_and(|expires_at| now >= expires_at) {
-        return Decision::Deny(DenyReason::Expired);
-    }
-    Decision::Allow(Permit {
-        identity: token.client_id.clone(),
-        policy: "any valid service token",
+    refuse(reason, None, login)
+}
+
+fn refuse(reason: DenyReason, policy: Option<&Arc<Policy>>, login: bool) -> Decision {
+    Decision::Deny(Denial {
+        reason,
+        policy: policy.map(|policy| Arc::clone(&policy.name)),
+        login,
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use http::{HeaderMap, HeaderValue};
-
-    use super::*;
-    use crate::{CLIENT_ID, CLIENT_SECRET, ENTROPY, mint};
-
-    fn headers(id: Option<&str>, secret: Option<&str>) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [(CLIENT_ID, id), (CLIENT_SECRET, secret)] {
-            if let Some(value) = value {
-                headers.append(name, HeaderValue::from_str(value).unwrap());
-            }
-        }
-        headers
-    }
-
-    fn outcome(headers: &HeaderMap, token: &ServiceToken, now: i64) -> Result<String, DenyReason> {
-        let presented = Presented::read(headers);
-        let found = presented
-            .client_id()
-            .filter(|id| *id == token.client_id)
-            .map(|_| token);
-        match evaluate(Gate::ServiceTokens, presented, found, now) {
-            Decision::Allow(permit) => Ok(permit.identity().to_owned()),
-            Decision::Deny(reason) => Err(reason),
-        }
-    }
-
-    #[test]
-    fn request_by_token_state() {
-        let minted = mint("ci", &[7; ENTROPY], 1_000, Some(60));
-        let (id, secret) = (
-            minted.token.client_id.clone(),
-            minted.client_secret.expose().to_owned(),
-        );
-        let good = headers(Some(&id), Some(&secret));
-        let disabled = ServiceToken {
-            enabled: false,
-            ..minted.token.clone()
-        };
-        let forever = ServiceToken {
-            expires_at: None,
-            ..minted.token.clone()
-        };
-        let token = &minted.token;
-        let mut twice = good.clone();
-        twice.append(CLIENT_SECRET, HeaderValue::from_static("x"));
-        let padded = headers(Some(&format!("  {id} ")), Some(&format!("{secret}  ")));
-
-        assert_eq!(outcome(&good, token, 1_059), Ok(id.clone()));
-        assert_eq!(outcome(&padded, token, 1_059), Ok(id.clone()));
-        assert_eq!(outcome(&good, token, 1_060), Err(DenyReason::Expired));
-        assert_eq!(outcome(&good, &forever, i64::MAX), Ok(id.clone()));
-        assert_eq!(outcome(&good, &disabled, 1_000), Err(DenyReason::Disabled));
-        assert_eq!(
-            outcome(&headers(Some(&id), Some("wrong")), &disabled, 1_000),
-            Err(DenyReason::WrongSecret)
-        );
-        assert_eq!(
-            outcome(&headers(Some("nobody.access"), Some(&secret)), token, 0),
-            Err(DenyReason::UnknownToken)
-        );
-        assert_eq!(
-            outcome(&headers(None, None), token, 0),
-            Err(DenyReason::NoCredentials)
-        );
-        assert_eq!(
-            outcome(&headers(Some(&id), None), token, 0),
-            Err(DenyReason::HalfPair)
-        );
-        assert_eq!(
-            outcome(&headers(Some(&id), Some("  ")), token, 0),
-            Err(DenyReason::HalfPair)
-        );
-        assert_eq!(
-            outcome(&headers(None, Some(&secret)), token, 0),
-            Err(DenyReason::HalfPair)
-        );
-        assert_eq!(outcome(&twice, token, 0), Err(DenyReason::Malformed));
-        assert!(matches!(
-            evaluate(Gate::Open, Presented::Nothing, None, 0),
-            Decision::Allow(_)
-        ));
-    }
-
-    #[test]
-    fn shapes_and_silence() {
-        let minted = mint("ci", &[0xab; ENTROPY], 0, None);
-        assert_eq!(minted.token.client_id, format!("{}.access", "ab".repeat(16)));
-        assert_eq!(minted.token.id, "abababab-abab-4bab-abab-abababababab");
-        let secret = minted.client_secret.expose().to_owned();
-        assert_eq!((secret.len(), &secret[..6]), (54, "cfast_"));
-        let headers = headers(Some("id"), Some(&secret));
-        let shown = format!("{minted:?} {:?}", Presented::read(&headers));
-        assert!(!shown.contains(&secret[6..20]), "{shown}");
-    }
-
-    #[test]
-    fn credentials_are_stripped() {
-        let mut headers = headers(Some("id"), Some("secret"));
-        headers.append("cf-workers-preview-token", HeaderValue::from_static("p"));
-        headers.append("cookie", HeaderValue::from_static("CF_Authorization=x"));
-        headers.append("mf-header-cookie", HeaderValue::from_static("theirs"));
-        crate::strip_credentials(&mut headers);
-        assert_eq!(
-            headers.keys().map(http::HeaderName::as_str).collect::<Vec<_>>(),
-            ["mf-header-cookie"]
-        );
+fn admit(application: &Application, policy: &Policy, caller: &Caller<'_>) -> Permit {
+    let who = match (policy.action, caller.service_token, caller.identity) {
+        (Action::Bypass, _, _) => Admitted::Anonymous,
+        (Action::NonIdentity, Some(token), _) => Admitted::Service {
+            client_id: Arc::clone(&token.record().client_id),
+        },
+        (Action::Allow, _, Some(identity)) => Admitted::Person(identity.clone()),
+        _ => Admitted::Machine {
+            common_name: caller
+                .certificate
+                .map(|certificate| certificate.common_name.clone()),
+        },
+    };
+    Permit {
+        session: (policy.action != Action::Bypass)
+            .then(|| policy.session_duration.unwrap_or(application.session_duration)),
+        who,
+        policy: Arc::clone(&policy.name),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,12 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
         .boxed_unsync()
 }
 
+/// [`collect`] for a boxed body, boxed itself: the compiler cannot see through the generic one inside the methods of an
+/// `async_trait`.
+pub fn collect_boxed(body: Body, limit: usize) -> crate::BoxFuture<'static, Result<Bytes, BodyError>> {
+    Box::pin(collect(body, limit))
+}
+
 /// Reads `body` to its end, refusing more than `limit` bytes. Cancel safe: the body is dropped with the future.
 pub async fn collect<B>(body: B, limit: usize) -> Result<Bytes, BodyError>
 where

@@ -9,6 +9,8 @@ pub struct CallContext {
     pub binding: Arc<str>,
     /// Who was let in: a service token's client id, or `local` for the place in this process. Never a secret.
     pub identity: Arc<str>,
+    /// Options of this call, opaque to everyone but the binding: which Worker of a dispatch namespace, as JSON.
+    pub options: Option<Arc<str>>,
 }
 
 impl CallContext {
@@ -17,7 +19,15 @@ impl CallContext {
         Self {
             binding: binding.into(),
             identity: identity.into(),
+            options: None,
         }
+    }
+
+    /// The same context with options.
+    #[must_use]
+    pub fn with_options(mut self, options: Option<impl Into<Arc<str>>>) -> Self {
+        self.options = options.map(Into::into);
+        self
     }
 }
 

@@ -3,13 +3,51 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Binding, BoxError, WorkerForm};
+use crate::{Binding, BoxError, WorkerForm, WorkerHost};
+
+/// Reads one environment variable. Libraries do not look at the process's own.
+pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// What a binding may use of the process it runs in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Resources {
     /// The state folder (absolute, exists). A binding keeps its files in a subfolder named after its kind.
     pub state: PathBuf,
+    /// The folder of the configuration: relative paths in an entry start here.
+    pub project: PathBuf,
+    /// Where downloaded files, such as models, are kept. May not exist.
+    pub cache: PathBuf,
+    /// Files of certificate authorities (PEM) to trust besides the system's.
+    pub authorities: Vec<PathBuf>,
+    /// Where secrets come from that a configuration names and does not hold.
+    pub variables: Variables,
+    /// Runs Workers that a binding calls; absent where none can be run.
+    pub workers: Option<Arc<dyn WorkerHost>>,
+}
+
+impl Resources {
+    /// State in a folder, no variables, no extra authorities, no Workers; relative paths and the cache in that folder, too.
+    pub fn new(state: impl Into<PathBuf>) -> Self {
+        let state = state.into();
+        Self {
+            project: state.clone(),
+            cache: state.join("cache"),
+            state,
+            authorities: Vec::new(),
+            variables: Arc::new(|_| None),
+            workers: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Resources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resources")
+            .field("state", &self.state)
+            .field("project", &self.project)
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A binding's configuration could not be used. `field` is the key at fault, for the message only.

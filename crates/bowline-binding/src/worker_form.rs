@@ -14,8 +14,18 @@ pub enum WorkerForm {
         /// The other inner bindings.
         inner: &'static [(&'static str, InnerBinding)],
     },
+    /// A module as in [`Wrapped`](Self::Wrapped) whose fetcher also answers methods, by Cap'n Web.
+    WrappedRpc {
+        /// The module.
+        module: &'static str,
+        /// The inner binding that is the fetcher.
+        fetcher: &'static str,
+    },
     /// Methods become Cap'n Web calls; fetch works, too.
     Rpc,
+    /// An object whose `get(name, args, options)` gives a Worker, to be fetched from and called; what `get` was given
+    /// travels with each call.
+    Dispatcher,
     /// Fetch, and `connect()` to an address. Needs workerd's experimental features, for only they let a Worker answer
     /// `connect()`.
     Network,

@@ -27,6 +27,8 @@ pub(crate) const NODE_EXTRA_CA_CERTS: &str = "NODE_EXTRA_CA_CERTS";
 pub(crate) const BOWLINE_WORKERD: &str = "BOWLINE_WORKERD";
 /// What to log to stderr: `error`, `warn`, `info`, `debug` or `trace`. Default `warn`.
 pub(crate) const BOWLINE_LOG: &str = "BOWLINE_LOG";
+/// The URL of a PostgreSQL database to keep the state of Access in, instead of the state folder.
+pub(crate) const BOWLINE_ACCESS_DATABASE_URL: &str = "BOWLINE_ACCESS_DATABASE_URL";
 /// Where downloaded programs are kept. Default: `$XDG_CACHE_HOME/bowline` or `$HOME/.cache/bowline`.
 pub(crate) const BOWLINE_CACHE: &str = "BOWLINE_CACHE";
 

@@ -3,13 +3,16 @@
 //! Results go to stdout, progress and advice to stderr. Exit codes are part of the interface and listed in `--help`.
 
 mod commands;
+mod endpoints;
 mod env_vars;
 mod error;
+mod gate;
 mod line;
 mod output;
 mod project;
 mod settings;
 mod signal;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -36,6 +39,7 @@ enum Command {
     Connect(commands::connect::ConnectArgs),
     Serve(commands::serve::ServeArgs),
     Access(commands::access::AccessArgs),
+    Models(commands::models::ModelsArgs),
 }
 
 /// Parses the command line and runs it.
@@ -58,10 +62,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), CliError> {
-    let env = &env_vars::process;
+    let env: env_vars::Env<'static> = &env_vars::process;
     match command {
-        Command::Access(args) => commands::access::run(args, env),
-        Command::Serve(args) => block_on(commands::serve::run(args)),
+        Command::Access(args) => block_on(commands::access::run(args, env)),
+        Command::Models(args) => commands::models::run(&args, env),
+        Command::Serve(args) => block_on(commands::serve::run(args, env)),
         // One thread: it carries what one developer's tools send, and a request that never changes threads is answered
         // sooner (`cargo xtask bench proxy`).
         Command::Connect(args) => run_on(Builder::new_current_thread(), commands::connect::run(args, env)),

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 
 use crate::env_vars::Env;
 use crate::error::{CliError, Kind};
-use crate::{output, project, settings};
+use crate::{endpoints, output, project, settings};
 
 /// The proxy to `remote`, with the credentials found for it by a project in `folder`. Each kind of refusal is told once.
 pub(crate) fn proxy(remote: Uri, folder: &Path, env: Env<'_>) -> Result<Proxy, CliError> {
@@ -77,20 +77,31 @@ pub(crate) struct Placed {
 /// Who answers for each binding of a project.
 pub(crate) type Services = HashMap<String, Arc<dyn WireService>>;
 
+/// Everything answered by one router in this process.
+pub(crate) fn all_local(project: &Project, router: Router) -> Services {
+    let local: Arc<dyn WireService> = Arc::new(Local(Arc::new(router)));
+    let names = project.bindings.iter().map(|entry| entry.name.clone());
+    names.map(|name| (name, Arc::clone(&local))).collect()
+}
+
 /// Places every binding: `remote` where the entry asks for it and there is a remote, `local` otherwise.
 pub(crate) fn place(
     project: &Project,
     remote: Option<&Proxy>,
     state: &Path,
+    env: Env<'static>,
 ) -> Result<(Vec<Placed>, Services), CliError> {
     let is_remote = |entry: &BindingEntry| entry.remote && remote.is_some();
     let any_local = project.bindings.iter().any(|entry| !is_remote(entry));
     let router = if any_local {
-        project::router(project, |entry| !is_remote(entry), state)?
+        project::router(project, |entry| !is_remote(entry), state, env)?
     } else {
         Router::default()
     };
     let router = Arc::new(router);
+    if router.has_endpoints() {
+        endpoints::serve(&router, state)?;
+    }
     let (mut table, mut services) = (Vec::new(), HashMap::new());
     for entry in &project.bindings {
         let (place, why, service): (_, _, Arc<dyn WireService>) = match remote {

@@ -1,6 +1,6 @@
 //! The only place that writes to the terminal: results to stdout, progress and hints to stderr.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 /// One line of result on stdout, flushed: a tool may be waiting for exactly this line.
 pub(crate) fn result(line: &str) {
@@ -12,4 +12,17 @@ pub(crate) fn result(line: &str) {
 /// One line of progress or advice on stderr.
 pub(crate) fn notice(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Replaces the line before it, on a terminal; anything else would keep every one of them.
+pub(crate) fn progress(line: &str) {
+    let mut err = std::io::stderr().lock();
+    if err.is_terminal() {
+        let _ = write!(err, "\r\x1b[K{line}").and_then(|()| err.flush());
+    }
+}
+
+/// Ends what [`progress`] wrote.
+pub(crate) fn progress_done() {
+    progress("");
 }

@@ -1,13 +1,16 @@
 //! From a wrangler configuration to a router.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use bowline_binding::Resources;
+use bowline_access_store::prepare_folder;
+use bowline_binding::{Resources, WorkerHost};
 use bowline_config::{BindingEntry, BindingKey, Project};
-use bowline_remote::{REGISTRY, Router, prepare_folder};
+use bowline_remote::{REGISTRY, Router};
 
+use crate::env_vars::{self, Env};
 use crate::error::{CliError, Kind};
-use crate::output;
+use crate::{output, settings, workers};
 
 /// Reads the project at `path` (a file or a folder); warnings go to stderr.
 pub(crate) fn load(path: &Path) -> Result<Project, CliError> {
@@ -26,17 +29,37 @@ pub(crate) fn load(path: &Path) -> Result<Project, CliError> {
     Ok(project)
 }
 
-/// Builds the bindings that `wanted` picks, on stores under `state`.
+/// Builds the bindings that `wanted` picks, on stores under `state`. What they have to say goes to stderr.
 pub(crate) fn router(
     project: &Project,
     wanted: impl Fn(&BindingEntry) -> bool,
     state: &Path,
+    env: Env<'static>,
+) -> Result<Router, CliError> {
+    let workers = workers::host(&project.folder, state, env);
+    router_with(project, wanted, state, env, workers)
+}
+
+/// The same, with a host for Workers that is there already.
+pub(crate) fn router_with(
+    project: &Project,
+    wanted: impl Fn(&BindingEntry) -> bool,
+    state: &Path,
+    env: Env<'static>,
+    workers: Arc<dyn WorkerHost>,
 ) -> Result<Router, CliError> {
     prepare_folder(state).map_err(|error| CliError::new(Kind::Internal, error))?;
     let state = state
         .canonicalize()
         .map_err(|error| CliError::new(Kind::Internal, error))?;
-    let resources = Resources { state };
+    let resources = Resources {
+        project: project.folder.clone(),
+        cache: env_vars::cache_folder(env),
+        authorities: settings::extra_authorities(env),
+        variables: Arc::new(env),
+        workers: Some(workers),
+        ..Resources::new(state)
+    };
     let mut router = Router::default();
     for entry in project.bindings.iter().filter(|entry| wanted(entry)) {
         let Some(descriptor) = REGISTRY.kind(entry.kind) else {
@@ -48,6 +71,9 @@ pub(crate) fn router(
                 anyhow::Error::new(error).context(format!("set up binding {}", entry.name)),
             )
         })?;
+        for note in binding.notes() {
+            output::notice(&format!("  {}: {note}", entry.name));
+        }
         router.add(&entry.name, binding);
     }
     Ok(router)

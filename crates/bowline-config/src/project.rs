@@ -218,6 +218,8 @@ impl Reader<'_> {
         let entries = match self.members.remove(key.wrangler_key) {
             None => return Ok(Vec::new()),
             Some(Value::Array(entries)) => entries,
+            // Kinds of which a Worker has one (`ai`, `images`, `browser`) are an object instead of a list.
+            Some(Value::Object(entry)) if entry.contains_key(key.name_key) => vec![Value::Object(entry)],
             Some(_) => return Err(self.member(key.wrangler_key, shape)),
         };
         let mut bindings = Vec::with_capacity(entries.len());
@@ -280,11 +282,11 @@ mod tests {
         let jsonc = r#"{ // a comment
             "$schema": "x", "name": "app", "main": "src/index.js", "compatibility_date": "2026-11-17",
             "compatibility_flags": ["nodejs_compat"], "vars": {"A": "text", "B": {"x": [1]}},
-            "ones": [{"binding": "X", "id": "1", "remote": true}], "two": [{"name": "Y"}], "queues": {},
+            "ones": [{"binding": "X", "id": "1", "remote": true}], "two": {"name": "Y"}, "queues": {},
         }"#;
         let toml = "name = \"app\"\nmain = \"src/index.js\"\ncompatibility_date = \"2026-11-17\"\n\
             compatibility_flags = [\"nodejs_compat\"]\nvars = { A = \"text\", B = { x = [1] } }\nqueues = {}\n\
-            [[ones]]\nbinding = \"X\"\nid = \"1\"\nremote = true\n[[two]]\nname = \"Y\"\n";
+            [[ones]]\nbinding = \"X\"\nid = \"1\"\nremote = true\n[two]\nname = \"Y\"\n";
         let extra = r#"{"bindings": {"X": {"id": "2", "more": 3}, "Z": {}}}"#;
         for (name, text) in [("wrangler.jsonc", jsonc), ("wrangler.toml", toml)] {
             let project = load(&[(name, text), ("bowline.jsonc", extra)]).unwrap();

@@ -3,13 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bowline_dial::{Connector, TlsError, client_config};
+use bowline_upstream::{Client, TlsError, client, client_config};
 use bytes::{Bytes, BytesMut};
 use http::header::{HOST, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 
 /// From the start of a connection to its TLS.
 const CONNECT: Duration = Duration::from_secs(7);
@@ -46,18 +44,14 @@ pub enum HttpError {
     },
 }
 
-/// Sends requests, each on a connection of its own: they are few, and far between.
+/// Sends requests. Clones share connections.
 #[derive(Clone)]
-pub struct HttpClient(Client<Connector, Empty<Bytes>>);
+pub struct HttpClient(Client<Empty<Bytes>>);
 
 impl HttpClient {
     /// A client that trusts the system's certificate authorities and those in `extra`.
     pub fn new(extra: &[PathBuf]) -> Result<Self, TlsError> {
-        let connector = Connector::new(Some(client_config(extra)?), CONNECT);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
-            .build(connector);
-        Ok(Self(client))
+        Ok(Self(client(Some(client_config(extra)?), CONNECT)))
     }
 
     /// Sends one request and reads at most `most` bytes of its body, all `within` a time. A `101` has no body.

@@ -17,8 +17,9 @@ mod capability;
 mod proxy;
 mod respond;
 mod server;
-mod upstream;
 
+pub use bowline_upstream::TlsError;
 pub use capability::Capability;
 pub use proxy::{Body, Deadlines, OnRefusal, Proxy, ProxyError, ProxyOptions};
+pub use respond::{Failure, Hop};
 pub use server::serve;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bowline_credentials::{
     Asked, Credentials, Exchange, Host, Judgement, PREFIX, Refusal, Sending, classify, needs_body,
 };
-use bowline_dial::TlsError;
+use bowline_upstream::TlsError;
 use bowline_wire::flow::{Flow, classify as call_of, flow_of};
 use bowline_wire::header::MF_FORWARDED_RESPONSE;
 use bytes::{Bytes, BytesMut};
@@ -20,8 +20,7 @@ use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
-use crate::respond::{self, Failure};
-use crate::upstream::{self, UpstreamClient};
+use crate::respond::{self, Failure, Hop};
 
 /// A streamed body. The same type as `bowline_binding::Body`, without the dependency.
 pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -72,8 +71,10 @@ pub struct ProxyOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
     /// The remote is not an `http:` or `https:` URL with a host and no query.
-    #[error("`{0}` is not an http or https URL of a remote")]
-    Remote(String),
+    ///
+    /// It is not shown: its path may be a capability, its user information a password.
+    #[error("the remote must be an http or https URL with a host, and without user information or a query")]
+    Remote,
     /// The credentials belong to another host.
     #[error("the credentials belong to another host than {0}")]
     ForeignCredentials(Host),
@@ -87,7 +88,7 @@ pub enum ProxyError {
 pub struct Proxy(Arc<Inner>);
 
 struct Inner {
-    client: UpstreamClient,
+    client: bowline_upstream::Client<Body>,
     scheme: http::uri::Scheme,
     authority: http::uri::Authority,
     host: HeaderValue,
@@ -106,7 +107,7 @@ struct Inner {
 impl Proxy {
     /// A proxy for one remote. Opens nothing yet.
     pub fn new(options: ProxyOptions) -> Result<Self, ProxyError> {
-        let bad = || ProxyError::Remote(options.remote.to_string());
+        let bad = || ProxyError::Remote;
         let parts = options.remote.clone().into_parts();
         let scheme = parts
             .scheme
@@ -122,14 +123,14 @@ impl Proxy {
         }
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| bad())?;
         let tls = if scheme.as_str() == "https" {
-            Some(bowline_dial::client_config(&options.extra_authorities)?)
+            Some(bowline_upstream::client_config(&options.extra_authorities)?)
         } else {
             None
         };
         let prefix = options.remote.path().trim_end_matches('/').to_owned();
         let root = at(&scheme, &authority, &format!("{prefix}/")).map_err(|_| bad())?;
         Ok(Self(Arc::new(Inner {
-            client: upstream::client(tls, options.deadlines.connect),
+            client: bowline_upstream::client(tls, options.deadlines.connect),
             scheme,
             authority,
             host,
@@ -141,6 +142,11 @@ impl Proxy {
             told: AtomicU8::new(0),
             shutdown: CancellationToken::new(),
         })))
+    }
+
+    /// Where requests go: host, and port where one is named.
+    pub fn authority(&self) -> &str {
+        self.0.authority.as_str()
     }
 
     /// Ends every spliced stream. Requests under way go on.
@@ -157,56 +163,60 @@ impl Proxy {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let flow = flow_of(request.uri(), request.headers());
-        let call = match call_of(request.uri(), request.headers()) {
-            Ok(call) => call,
-            Err(error) => return respond::text(StatusCode::BAD_REQUEST, format!("bowline: {error}")),
-        };
-        let binding = call.binding;
-        tracing::debug!(flow = flow.name(), binding.name = %binding, upstream.host = %self.0.authority, "call");
-        let upgrade = call.upgrade.then(|| hyper::upgrade::on(&mut request));
+        let upgrade = request
+            .headers()
+            .contains_key(UPGRADE)
+            .then(|| hyper::upgrade::on(&mut request));
         let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
-        let asked = match (flow, upgrade.is_some()) {
+        match (self.exchange(path, request).await, upgrade) {
+            (Ok(response), Some(local)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                self.splice(response, local)
+            }
+            (Ok(response), _) => response,
+            // The request never left, so there is no session to speak in.
+            (Err(failure), _) if failure.hop == Hop::Request => failure.into_response(),
+            // A failed upgrade of an rpc session tells user code nothing. One of a connect fails the caller's socket, which
+            // a socket that opens and ends would not do: its reader would see a clean end.
+            (Err(failure), Some(local)) if flow == Flow::Rpc => respond_on_socket(failure, key, local),
+            (Err(failure), _) => failure.into_response(),
+        }
+    }
+
+    /// As [`Proxy::call`], for a caller in this process: a failure is an error, and the far side of an upgrade is taken
+    /// from a 101 with `hyper::upgrade::on`. Dropping the future drops the request.
+    pub async fn exchange<B>(&self, path: &str, request: Request<B>) -> Result<Response<Body>, Failure>
+    where
+        B: http_body_util::BodyExt<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let call = call_of(request.uri(), request.headers()).map_err(respond::bad_request)?;
+        let (flow, binding) = (call.flow, call.binding);
+        tracing::debug!(flow = flow.name(), binding.name = %binding, upstream.host = %self.0.authority, "call");
+        let asked = match (flow, call.upgrade) {
             (Flow::Fetch, false) => Asked::Request,
             (Flow::Fetch, true) => Asked::Upgrade,
             (Flow::Rpc | Flow::Connect, _) => Asked::Session,
         };
-        let mut outgoing = match self.outgoing(path, request) {
-            Ok(outgoing) => outgoing,
-            Err(failure) => return failure.into_response(),
-        };
+        let mut outgoing = self.outgoing(path, request)?;
         let credentials = &self.0.credentials;
         let mut sending = credentials.ready().await;
         let mut again = credentials.may_retry().then(|| repeatable(&outgoing)).flatten();
-        let outcome = loop {
+        loop {
             sending.add_to(outgoing.headers_mut());
-            let response = match self.exchange(&binding, asked, outgoing).await {
-                Ok(response) => response,
-                Err(failure) => break Err(failure),
-            };
+            let response = self.send(&binding, call.upgrade, outgoing).await?;
             let status = response.status();
-            match self.judge(&binding, flow, asked, &sending, response).await {
-                Judged::Passed(response) => break Ok(response),
-                Judged::Failed(failure) => break Err(failure),
+            match self.judge(&binding, flow, asked, &sending, response).await? {
+                Judged::Passed(response) => return Ok(response),
                 Judged::Refused(judgement) => {
                     let next = credentials.after_refusal(&sending, judgement.refusal).await;
                     match (next, again.take()) {
                         (Some(next), Some(request)) => (sending, outgoing) = (next, request),
                         (next, _) => {
-                            break Err(self.refused(&binding, status, &judgement, &sending, next.is_some()));
+                            return Err(self.refused(&binding, status, &judgement, &sending, next.is_some()));
                         }
                     }
                 }
             }
-        };
-        match (outcome, upgrade) {
-            (Ok(response), Some(local)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                self.splice(response, local)
-            }
-            (Ok(response), _) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
-            // A failed upgrade of an rpc session tells user code nothing. One of a connect fails the caller's socket, which
-            // a socket that opens and ends would not do: its reader would see a clean end.
-            (Err(failure), Some(local)) if flow == Flow::Rpc => respond_on_socket(failure, key, local),
-            (Err(failure), _) => failure.into_response(),
         }
     }
 
@@ -223,10 +233,7 @@ impl Proxy {
             query => {
                 let query = query.map(|query| format!("?{query}")).unwrap_or_default();
                 let target = format!("{}{path}{query}", self.0.prefix);
-                at(&self.0.scheme, &self.0.authority, &target).map_err(|error| Failure {
-                    status: StatusCode::BAD_REQUEST,
-                    text: format!("bowline: {error}"),
-                })?
+                at(&self.0.scheme, &self.0.authority, &target).map_err(respond::bad_request)?
             }
         };
         // `insert` replaces in place, so the order of the others stays as it came.
@@ -241,15 +248,16 @@ impl Proxy {
     }
 
     /// Sends one request and waits for the head of its answer.
-    async fn exchange(
+    async fn send(
         &self,
         binding: &str,
-        asked: Asked,
+        upgrade: bool,
         request: Request<Body>,
     ) -> Result<Response<hyper::body::Incoming>, Failure> {
-        let (deadline, hop) = match asked {
-            Asked::Request => (self.0.deadlines.first_byte, "waiting for an answer of"),
-            Asked::Upgrade | Asked::Session => (self.0.deadlines.upgrade, "the upgrade at"),
+        let (hop, deadline) = if upgrade {
+            (Hop::Upgrade, self.0.deadlines.upgrade)
+        } else {
+            (Hop::Answer, self.0.deadlines.first_byte)
         };
         match tokio::time::timeout(deadline, self.0.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
@@ -270,13 +278,13 @@ impl Proxy {
         asked: Asked,
         sending: &Sending,
         response: Response<hyper::body::Incoming>,
-    ) -> Judged {
+    ) -> Result<Judged, Failure> {
         let boxed = |body: hyper::body::Incoming| body.map_err(Into::into).boxed_unsync();
         let status = response.status();
         let credentials = &self.0.credentials;
         if response.headers().contains_key(MF_FORWARDED_RESPONSE) && flow == Flow::Fetch {
             credentials.admitted();
-            return Judged::Passed(response.map(boxed));
+            return Ok(Judged::Passed(response.map(boxed)));
         }
         let exchange = Exchange {
             asked,
@@ -286,7 +294,7 @@ impl Proxy {
         let upgrade_failed = flow != Flow::Fetch && status != StatusCode::SWITCHING_PROTOCOLS;
         let (parts, body) = response.into_parts();
         if !upgrade_failed && !needs_body(status, &parts.headers) {
-            return match classify(status, &parts.headers, b"", exchange) {
+            return Ok(match classify(status, &parts.headers, b"", exchange) {
                 Some(judgement) => Judged::Refused(judgement),
                 None => {
                     // An edge in trouble has judged nobody.
@@ -295,16 +303,16 @@ impl Proxy {
                     }
                     Judged::Passed(Response::from_parts(parts, boxed(body)))
                 }
-            };
+            });
         }
         let (prefix, rest) = read_prefix(body, self.0.deadlines.refusal_body).await;
         match classify(status, &parts.headers, &prefix, exchange) {
-            Some(judgement) => Judged::Refused(judgement),
+            Some(judgement) => Ok(Judged::Refused(judgement)),
             None if upgrade_failed => {
                 let host = self.0.authority.as_str();
-                Judged::Failed(respond::not_upgraded(binding, host, status, &prefix))
+                Err(respond::not_upgraded(binding, host, status, &prefix))
             }
-            None => Judged::Passed(Response::from_parts(parts, replay(prefix, rest))),
+            None => Ok(Judged::Passed(Response::from_parts(parts, replay(prefix, rest)))),
         }
     }
 
@@ -345,9 +353,9 @@ impl Proxy {
             next = error.source();
         }
         let hop = if error.is_connect() {
-            "connecting to"
+            Hop::Connect
         } else {
-            "the request to"
+            Hop::Send
         };
         let cause = if cause.is_empty() {
             error.to_string()
@@ -388,7 +396,6 @@ enum Judged {
     Passed(Response<Body>),
     /// Something in front of the remote refused.
     Refused(Judgement),
-    Failed(Failure),
 }
 
 /// A copy of a request that has no body, for a second attempt.

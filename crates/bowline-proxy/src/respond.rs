@@ -10,11 +10,47 @@ use http_body_util::{BodyExt, Full};
 
 use crate::proxy::Body;
 
-/// What happened to one call, as the caller is told.
-#[derive(Debug, Clone)]
-pub(crate) struct Failure {
-    pub(crate) status: StatusCode,
-    pub(crate) text: String,
+/// Where on its way a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hop {
+    /// Nowhere yet: it is not on the wire's terms.
+    Request,
+    /// Name resolution, TCP or TLS.
+    Connect,
+    /// The connection, while the request was sent or its answer was due.
+    Send,
+    /// No answer began in time.
+    Answer,
+    /// The upgrade: answered with something else, or not in time.
+    Upgrade,
+    /// Something in front of the remote refused it.
+    Gate(Refusal),
+}
+
+impl Hop {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Request => "the request for",
+            Self::Connect => "connecting to",
+            Self::Send => "the request to",
+            Self::Answer => "waiting for an answer of",
+            Self::Upgrade => "the upgrade at",
+            Self::Gate(_) => "the gate of",
+        }
+    }
+}
+
+/// Why a request was not answered by its binding. The text names binding, host, status and cause; its first line stands
+/// alone.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{}", self.first_line())]
+pub struct Failure {
+    /// Where it failed.
+    pub hop: Hop,
+    /// What the remote answered, or what a proxy answers in its place.
+    pub status: StatusCode,
+    /// What happened and what to do about it.
+    pub text: String,
 }
 
 impl Failure {
@@ -42,18 +78,28 @@ pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Response<Body
     response
 }
 
+/// A request that cannot be sent as it is.
+pub(crate) fn bad_request(error: impl std::fmt::Display) -> Failure {
+    Failure {
+        hop: Hop::Request,
+        status: StatusCode::BAD_REQUEST,
+        text: format!("bowline: {error}"),
+    }
+}
+
 /// An upstream that could not be reached or did not answer in time.
-pub(crate) fn unreachable(binding: &str, hop: &str, host: &str, cause: &str, timed_out: bool) -> Failure {
+pub(crate) fn unreachable(binding: &str, hop: Hop, host: &str, cause: &str, timed_out: bool) -> Failure {
     let status = if timed_out {
         StatusCode::GATEWAY_TIMEOUT
     } else {
         StatusCode::BAD_GATEWAY
     };
     let text = format!(
-        "bowline: binding \"{binding}\": {hop} {host} failed ({}): {cause}",
+        "bowline: binding \"{binding}\": {} {host} failed ({}): {cause}",
+        hop.words(),
         status.as_u16()
     );
-    Failure { status, text }
+    Failure { hop, status, text }
 }
 
 /// An upgrade that the remote answered with something else.
@@ -69,7 +115,11 @@ pub(crate) fn not_upgraded(binding: &str, host: &str, status: StatusCode, body: 
         "bowline: binding \"{binding}\": {host} answered the upgrade with {} and said {said}",
         status.as_u16()
     );
-    Failure { status, text }
+    Failure {
+        hop: Hop::Upgrade,
+        status,
+        text,
+    }
 }
 
 /// A refusal by something in front of the remote. A redirect becomes 401: a client that followed it would read the
@@ -107,6 +157,7 @@ pub(crate) fn refused(
         status
     };
     Failure {
+        hop: Hop::Gate(judgement.refusal),
         status,
         text: format!("{first}\n{next}{again}\n"),
     }

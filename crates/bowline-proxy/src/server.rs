@@ -23,11 +23,11 @@ use crate::{Capability, Proxy, respond};
 const CONNECTIONS: usize = 1024;
 /// How long a client may take to send a request's head, and how long it may be idle before it.
 ///
-/// Longer than [`crate::upstream::IDLE`] on purpose: tokio wakes its driver by a system call whenever a timer is set that
+/// Longer than [`bowline_upstream::IDLE`] on purpose: tokio wakes its driver by a system call whenever a timer is set that
 /// ends before every other. The pool's own timer then always ends earlier than this one, which is set anew for every
 /// request. Measured: one `write` and one `epoll_wait` less per request.
 const HEAD: Duration = Duration::from_secs(60);
-const _: () = assert!(HEAD.as_secs() > crate::upstream::IDLE.as_secs());
+const _: () = assert!(HEAD.as_secs() > bowline_upstream::IDLE.as_secs());
 /// How long requests may finish once the proxy stops.
 const DRAIN: Duration = Duration::from_secs(2);
 

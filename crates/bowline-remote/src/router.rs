@@ -4,24 +4,32 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_access::Permit;
-use bowline_binding::{Binding, Body, CallContext, ConnectAddress, FetchReply, FetchRequest, UpgradeRequest};
+use bowline_access::{Permit, strip_credentials};
+use bowline_binding::{
+    Binding, BindingError, Body, BoxDuplex, BoxFuture, CallContext, ConnectAddress, Endpoint, ErrorKind,
+    FetchReply, FetchRequest, UpgradeRequest,
+};
+use bowline_gateway::Guarded;
 use bowline_wire::flow::{Flow, classify};
 use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
 use http::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
 
-use crate::{respond, server, upgrade};
+use crate::{respond, upgrade};
 
 /// The longest a binding may take to the head of its answer; bindings have shorter deadlines of their own.
 const ANSWER: Duration = Duration::from_secs(120);
 /// How long a client may take to complete an upgrade that was answered.
 const UPGRADE: Duration = Duration::from_secs(30);
+/// What is read of a session that somebody else serves before they are asked for.
+const FIRST_BYTES: usize = 4096;
 
 /// Binding names and what answers to them.
 #[derive(Default)]
 pub struct Router {
     bindings: HashMap<String, Arc<dyn Binding>>,
+    endpoints: Vec<Arc<dyn Endpoint>>,
 }
 
 impl std::fmt::Debug for Router {
@@ -33,12 +41,32 @@ impl std::fmt::Debug for Router {
 impl Router {
     /// Adds a binding; a second one of the same name replaces the first.
     pub fn add(&mut self, name: &str, binding: Arc<dyn Binding>) {
+        self.endpoints.extend(binding.endpoint());
         self.bindings.insert(name.to_owned(), binding);
     }
 
     /// Whether there is no binding at all.
     pub fn is_empty(&self) -> bool {
         self.bindings.is_empty()
+    }
+
+    /// Whether a binding serves anything beside the flows.
+    pub fn has_endpoints(&self) -> bool {
+        !self.endpoints.is_empty()
+    }
+
+    /// Tells the bindings' endpoints where they are reached: `http://127.0.0.1:8787`.
+    pub fn mounted(&self, origin: &str) {
+        for endpoint in &self.endpoints {
+            endpoint.mounted(origin);
+        }
+    }
+
+    /// The endpoint that claims a path.
+    pub fn endpoint(&self, path: &str) -> Option<&Arc<dyn Endpoint>> {
+        self.endpoints
+            .iter()
+            .find(|endpoint| path.starts_with(endpoint.prefix()))
     }
 
     /// Serves one request that Access let in.
@@ -53,7 +81,7 @@ impl Router {
                 format!("Binding \"{}\" not found", call.binding),
             );
         };
-        let cx = CallContext::new(call.binding.as_str(), permit.identity());
+        let cx = CallContext::new(call.binding.as_str(), permit.identity()).with_options(call.options);
         tracing::debug!(
             flow = call.flow.name(),
             binding.name = %cx.binding,
@@ -66,6 +94,16 @@ impl Router {
             (Flow::Connect, Some(address)) => connect(Arc::clone(binding), cx, &address, request),
             _ => fetch(binding.as_ref(), &cx, request).await,
         }
+    }
+}
+
+impl Guarded for Router {
+    // Bindings know nothing of Access.
+    const SESSIONS: bool = false;
+
+    async fn call(&self, permit: Permit, mut request: Request<Body>) -> Response<Body> {
+        strip_credentials(request.headers_mut());
+        self.route(permit, request).await
     }
 }
 
@@ -116,7 +154,7 @@ async fn fetch(binding: &dyn Binding, cx: &CallContext, mut request: Request<Bod
     };
     match (reply, on_upgrade) {
         (FetchReply::Response(mut response), _) => {
-            server::mark_forwarded(&mut response);
+            respond::mark_forwarded(&mut response);
             response
         }
         (FetchReply::Upgrade { headers, duplex }, Some(on_upgrade)) => {
@@ -141,12 +179,21 @@ fn rpc(binding: &dyn Binding, cx: &CallContext, mut request: Request<Body>) -> R
         Ok(response) => response,
         Err(malformed) => return malformed.into_response(),
     };
+    let (on_upgrade, name) = (hyper::upgrade::on(&mut request), Arc::clone(&cx.binding));
+    if let Some(open) = binding.session(cx) {
+        tokio::spawn(async move {
+            let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE, on_upgrade).await else {
+                return;
+            };
+            carried_session(TokioIo::new(upgraded), open, &name).await;
+        });
+        return response;
+    }
     // Clients open an rpc upgrade for every binding, also for those that only ever fetch, so it is accepted and only a
     // call on it fails.
     let target = binding
         .target(cx)
         .unwrap_or_else(|error| Arc::new(NoMethods(error.message)));
-    let (on_upgrade, name) = (hyper::upgrade::on(&mut request), Arc::clone(&cx.binding));
     tokio::spawn(async move {
         let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE, on_upgrade).await else {
             return;
@@ -158,6 +205,35 @@ fn rpc(binding: &dyn Binding, cx: &CallContext, mut request: Request<Body>) -> R
         }
     });
     response
+}
+
+/// A session that somebody else serves. Nobody is bothered before its first byte; when nobody can be reached then, every
+/// call is rejected with the reason.
+async fn carried_session(
+    client: TokioIo<hyper::upgrade::Upgraded>,
+    open: BoxFuture<'static, Result<BoxDuplex, BindingError>>,
+    name: &str,
+) {
+    let (mut from_client, to_client) = tokio::io::split(client);
+    let mut first = vec![0; FIRST_BYTES];
+    match from_client.read(&mut first).await {
+        Ok(count @ 1..) => first.truncate(count),
+        _ => return,
+    }
+    let opened = tokio::time::timeout(ANSWER, open).await.unwrap_or_else(|_| {
+        let text = format!("binding \"{name}\" gave no session within {} s", ANSWER.as_secs());
+        Err(BindingError::new(ErrorKind::Unavailable, "rpc", text))
+    });
+    let client = tokio::io::join(std::io::Cursor::new(first).chain(from_client), to_client);
+    match opened {
+        Ok(duplex) => bowline_tunnel::splice(client, duplex).await,
+        Err(error) => {
+            tracing::info!(binding.name = %name, error.kind = ?error.kind, error = %error, "rpc failed");
+            let socket = bowline_tunnel::server_socket(client).await;
+            bowline_tunnel::reject_rpc(socket, &error.message, "the binding's target cannot be reached")
+                .await;
+        }
+    }
 }
 
 fn connect(

@@ -4,7 +4,10 @@ use http::header::UPGRADE;
 use http::{HeaderMap, HeaderName, Uri};
 
 use crate::WireError;
-use crate::header::{MF_BINDING, MF_BINDING_QUERY, MF_CONNECT_ADDRESS};
+use crate::header::{
+    MF_BINDING, MF_BINDING_QUERY, MF_CONNECT_ADDRESS, MF_DISPATCH_NAMESPACE_OPTIONS,
+    MF_DISPATCH_NAMESPACE_OPTIONS_QUERY,
+};
 
 /// The three flows, after the methods a Worker uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +42,8 @@ pub struct Call {
     pub address: Option<String>,
     /// Whether the request asks for an upgrade (always so for rpc and connect; a WebSocket inside fetch otherwise).
     pub upgrade: bool,
+    /// Options of the call (of a dispatch namespace, as JSON): opaque to everyone but the binding. Never on connect.
+    pub options: Option<String>,
 }
 
 /// The flow alone, which every request has even when it is malformed otherwise: what an error answer must look like
@@ -52,7 +57,7 @@ pub fn flow_of(uri: &Uri, headers: &HeaderMap) -> Flow {
     });
     if websocket && headers.contains_key(MF_CONNECT_ADDRESS) {
         Flow::Connect
-    } else if headers.contains_key(UPGRADE) && query_values(uri).next().is_some() {
+    } else if headers.contains_key(UPGRADE) && query_values(uri, MF_BINDING_QUERY).next().is_some() {
         Flow::Rpc
     } else {
         Flow::Fetch
@@ -64,19 +69,37 @@ pub fn flow_of(uri: &Uri, headers: &HeaderMap) -> Flow {
 pub fn classify(uri: &Uri, headers: &HeaderMap) -> Result<Call, WireError> {
     let flow = flow_of(uri, headers);
     let upgrade = headers.contains_key(UPGRADE);
-    let (binding, address) = match flow {
-        Flow::Fetch => (text(headers, &MF_BINDING, "MF-Binding")?, None),
+    let (binding, address, options) = match flow {
+        Flow::Fetch => {
+            let options = headers
+                .contains_key(MF_DISPATCH_NAMESPACE_OPTIONS)
+                .then(|| {
+                    text(
+                        headers,
+                        &MF_DISPATCH_NAMESPACE_OPTIONS,
+                        "MF-Dispatch-Namespace-Options",
+                    )
+                })
+                .transpose()?;
+            (text(headers, &MF_BINDING, "MF-Binding")?, None, options)
+        }
         Flow::Connect => {
             let address = text(headers, &MF_CONNECT_ADDRESS, "MF-Connect-Address")?;
-            (text(headers, &MF_BINDING, "MF-Binding")?, Some(address))
+            (text(headers, &MF_BINDING, "MF-Binding")?, Some(address), None)
         }
         Flow::Rpc => {
-            let mut values = query_values(uri);
-            let first = values.next().ok_or(WireError::Query)?;
-            if values.next().is_some() {
-                return Err(WireError::Query);
-            }
-            (decode_form(first).ok_or(WireError::Query)?, None)
+            let once = |name| {
+                let mut values = query_values(uri, name);
+                let first = values.next();
+                if values.next().is_some() {
+                    return Err(WireError::Query);
+                }
+                first
+                    .map(|value| decode_form(value).ok_or(WireError::Query))
+                    .transpose()
+            };
+            let binding = once(MF_BINDING_QUERY)?.ok_or(WireError::Query)?;
+            (binding, None, once(MF_DISPATCH_NAMESPACE_OPTIONS_QUERY)?)
         }
     };
     Ok(Call {
@@ -84,6 +107,7 @@ pub fn classify(uri: &Uri, headers: &HeaderMap) -> Result<Call, WireError> {
         binding,
         address,
         upgrade,
+        options,
     })
 }
 
@@ -101,11 +125,14 @@ fn text(headers: &HeaderMap, name: &HeaderName, shown: &'static str) -> Result<S
     }
 }
 
-fn query_values(uri: &Uri) -> impl Iterator<Item = &str> {
-    uri.query().unwrap_or_default().split('&').filter_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        (name == MF_BINDING_QUERY).then_some(value)
-    })
+fn query_values<'a>(uri: &'a Uri, wanted: &'static str) -> impl Iterator<Item = &'a str> {
+    uri.query()
+        .unwrap_or_default()
+        .split('&')
+        .filter_map(move |pair| {
+            let (name, value) = pair.split_once('=')?;
+            (name == wanted).then_some(value)
+        })
 }
 
 /// Decodes a value as `URLSearchParams` wrote it: `+` is a space. `None` for a bad escape or bytes that are not UTF-8.
@@ -204,5 +231,43 @@ mod tests {
             classify(&"/".parse().unwrap(), &headers),
             Err(WireError::NotText("MF-Binding"))
         );
+    }
+
+    #[test]
+    fn options_ride_in_a_header_or_in_the_query() {
+        let mut headers = HeaderMap::new();
+        headers.insert(MF_BINDING, HeaderValue::from_static("D"));
+        headers.insert(
+            MF_DISPATCH_NAMESPACE_OPTIONS,
+            HeaderValue::from_bytes("{\"name\":\"é\"}".as_bytes()).unwrap(),
+        );
+        let options = |uri: &str, headers: &HeaderMap| {
+            classify(&uri.parse().unwrap(), headers).map(|call| call.options)
+        };
+        assert_eq!(
+            options("/", &headers).unwrap().as_deref(),
+            Some("{\"name\":\"é\"}")
+        );
+        headers.append(MF_DISPATCH_NAMESPACE_OPTIONS, HeaderValue::from_static("{}"));
+        assert_eq!(
+            options("/", &headers),
+            Err(WireError::Repeated("MF-Dispatch-Namespace-Options"))
+        );
+        let mut upgrade = HeaderMap::new();
+        upgrade.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        assert_eq!(
+            options(
+                "/?MF-Binding=D&MF-Dispatch-Namespace-Options=%7B%22name%22%3A%22a+b%22%7D",
+                &upgrade
+            )
+            .unwrap()
+            .as_deref(),
+            Some("{\"name\":\"a b\"}")
+        );
+        assert_eq!(options("/?MF-Binding=D", &upgrade).unwrap(), None);
+        for bad in ["%7", "x&MF-Dispatch-Namespace-Options=y"] {
+            let uri = format!("/?MF-Binding=D&MF-Dispatch-Namespace-Options={bad}");
+            assert_eq!(options(&uri, &upgrade), Err(WireError::Query), "{bad}");
+        }
     }
 }

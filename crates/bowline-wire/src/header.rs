@@ -17,5 +17,7 @@ pub const MF_DISPATCH_NAMESPACE_OPTIONS: HeaderName =
     HeaderName::from_static("mf-dispatch-namespace-options");
 /// The query parameter that names the binding (flow rpc).
 pub const MF_BINDING_QUERY: &str = "MF-Binding";
+/// The query parameter with the options of a dispatch namespace (flow rpc).
+pub const MF_DISPATCH_NAMESPACE_OPTIONS_QUERY: &str = "MF-Dispatch-Namespace-Options";
 /// The token of a preview session at Cloudflare's edge.
 pub const CF_WORKERS_PREVIEW_TOKEN: HeaderName = HeaderName::from_static("cf-workers-preview-token");

@@ -97,9 +97,15 @@ export default class extends WorkerEntrypoint {
 
   constructor(ctx, env) {
     super(ctx, env);
-    const call = (name) => async (...args) => {
-      const { target } = await (this.#session ??= this.#open());
-      return target[name](...args);
+    const call = (name) => {
+      const method = async (...args) => {
+        const { target } = await (this.#session ??= this.#open());
+        return target[name](...args);
+      };
+      // What is awaited and not called is the read of a property.
+      method.then = (resolve, reject) =>
+        (this.#session ??= this.#open()).then(({ target }) => target[name]).then(resolve, reject);
+      return method;
     };
     return new Proxy(this, {
       get(target, name) {
@@ -112,16 +118,33 @@ export default class extends WorkerEntrypoint {
     });
   }
 
-  async #open() {
+  async #open(options) {
     const { binding } = this.ctx.props;
-    const url = `${LINE}?MF-Binding=${encodeURIComponent(binding)}`;
+    let url = `${LINE}?MF-Binding=${encodeURIComponent(binding)}`;
+    if (options !== undefined) url += `&MF-Dispatch-Namespace-Options=${encodeURIComponent(options)}`;
     // In an object, for a promise must not ask the far end whether it has a `then`.
     return { target: newWebSocketRpcSession(await upgrade(this.env, url, {}, `binding "${binding}"`)) };
   }
 
+  // Only a dispatcher's module can reach these two: user code has no fetcher of that binding.
+  async "bowline:call"(options, name, args) {
+    const { target } = await this.#open(options);
+    return target[name](...args);
+  }
+
+  async "bowline:read"(options, name) {
+    const { target } = await this.#open(options);
+    return target[name];
+  }
+
   async fetch(request) {
-    const headers = new Headers({ "MF-Binding": this.ctx.props.binding, "MF-URL": request.url });
+    const { binding, dispatcher } = this.ctx.props;
+    const headers = new Headers({ "MF-Binding": binding, "MF-URL": request.url });
     for (const [name, value] of request.headers) {
+      if (dispatcher && name === "bowline-dispatch") {
+        headers.set("MF-Dispatch-Namespace-Options", value);
+        continue;
+      }
       headers.set(name === "upgrade" ? name : `MF-Header-${name}`, value);
     }
     return this.env.LINE.fetch(LINE, new Request(request, { headers, redirect: "manual" }));

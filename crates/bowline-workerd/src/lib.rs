@@ -6,11 +6,12 @@
 //!        ── connect ▶ shim Worker ─────── wire.sock ───▶ listener ─────────────────────────┘
 //! ```
 //!
-//! [`Runner::start`] is the one entry. No port is opened for bindings: both sockets lie in a private folder that is
+//! [`Runner::start`] runs one Worker for a developer; a [`Host`] runs those that other Workers call. No port is opened for bindings: both sockets lie in a private folder that is
 //! deleted when the [`Runner`] is dropped. What this crate does not do: bundling, watching, placing bindings.
 
 mod config;
 mod error;
+mod host;
 mod listener;
 mod modules;
 mod output;
@@ -20,6 +21,7 @@ mod toolchain;
 
 pub use error::RunnerError;
 
+pub use host::{Host, HostOptions, Load, Loaded};
 pub use output::{Output, OutputSink};
-pub use runner::{Runner, RunnerOptions};
+pub use runner::{Callee, Outbound, Runner, RunnerOptions};
 pub use toolchain::{Toolchain, ToolchainError, ToolchainOptions, WORKERD_VERSION};

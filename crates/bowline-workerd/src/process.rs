@@ -168,6 +168,11 @@ impl Process {
         })
     }
 
+    /// How it ended, when it has.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.ended.borrow().clone()
+    }
+
     /// Asks it to end, and kills it when it does not within the grace period. Returns when it ended.
     pub(crate) async fn stop(&self) {
         // A full channel holds the same wish already.

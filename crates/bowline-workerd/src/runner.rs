@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_binding::WireService;
 use bowline_config::{BindingEntry, Project};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::config::Config;
+use crate::config::{Config, Door, Script};
 use crate::listener::{Dialect, Listener};
 use crate::process::{Ended, Process};
 use crate::{OutputSink, RunnerError, Toolchain, modules};
@@ -32,6 +33,8 @@ pub struct RunnerOptions {
     pub forms: fn(&str) -> Option<WorkerForm>,
     /// Where the Worker is served. Port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Present for a Worker that is only called by others: it is not served at `listen` but at two sockets of its own.
+    pub callee: Option<Callee>,
     /// What to run it with ([`Toolchain::find`]).
     pub toolchain: Toolchain,
     /// A folder in which to make a private one for sockets and configuration. Its path must be short.
@@ -42,10 +45,32 @@ pub struct RunnerOptions {
     pub output: OutputSink,
 }
 
+/// How a Worker is called by others.
+#[derive(Debug, Clone)]
+pub struct Callee {
+    /// The named entrypoint; the default export when absent.
+    pub entrypoint: Option<String>,
+    /// What it sees as `ctx.props`.
+    pub props: Option<Value>,
+    /// Takes what it fetches.
+    pub outbound: Option<Outbound>,
+    /// Its JavaScript heap, in MB.
+    pub heap_mb: u32,
+}
+
+/// A Worker that answers another's global `fetch()`. Of its bindings only its vars are there.
+#[derive(Debug, Clone)]
+pub struct Outbound {
+    /// The project.
+    pub project: Project,
+}
+
 /// A running Worker. Dropping it kills workerd and deletes its private folder.
 pub struct Runner {
     process: Process,
     listen: SocketAddr,
+    /// Where a callee is fetched from, and where its methods are called.
+    callee: (PathBuf, PathBuf),
     _native: Listener,
     _wire: Option<Listener>,
     _folder: TempDir,
@@ -64,6 +89,7 @@ impl Runner {
             services,
             forms,
             listen,
+            callee,
             toolchain,
             temp_dir,
             ready_within,
@@ -73,13 +99,7 @@ impl Runner {
             file: project.file.clone(),
             problem,
         };
-        let main = project
-            .main
-            .as_deref()
-            .ok_or_else(|| wrong("`main` is missing: it names the Worker's main module".into()))?;
-        let date = project.compatibility_date.as_deref().ok_or_else(|| {
-            wrong("`compatibility_date` is missing: write the day on which the Worker was made, as \"2026-11-17\"".into())
-        })?;
+        let (main, date) = runnable(&project)?;
         let mut bindings: Vec<(&BindingEntry, WorkerForm)> = Vec::new();
         for binding in &project.bindings {
             if services.contains_key(&binding.name) {
@@ -92,18 +112,33 @@ impl Runner {
                 bindings.push((binding, form));
             }
         }
-        let network = bindings.iter().any(|(_, form)| *form == WorkerForm::Network);
-        let shim = network || bindings.iter().any(|(_, form)| *form == WorkerForm::Rpc);
+        let shim = bindings.iter().any(|(_, form)| {
+            matches!(
+                form,
+                WorkerForm::Network
+                    | WorkerForm::Rpc
+                    | WorkerForm::WrappedRpc { .. }
+                    | WorkerForm::Dispatcher
+            )
+        });
+        let experimental = shim || callee.is_some();
         let capnweb = match &toolchain.capnweb {
-            Some(path) if shim => Some(
+            Some(path) if experimental => Some(
                 tokio::fs::read_to_string(path)
                     .await
                     .map_err(|source| RunnerError::system(format!("read {}", path.display()), source))?,
             ),
-            None if shim => return Err(crate::ToolchainError::NoCapnweb.into()),
+            None if experimental => return Err(crate::ToolchainError::NoCapnweb.into()),
             _ => None,
         };
         let modules = modules::read(main)?;
+        let outbound = callee.as_ref().and_then(|callee| callee.outbound.as_ref());
+        let outbound = outbound
+            .map(|outbound| {
+                let (main, date) = runnable(&outbound.project)?;
+                Ok::<_, RunnerError>((&outbound.project, modules::read(main)?, date))
+            })
+            .transpose()?;
 
         let failed = |what: &'static str| move |source| RunnerError::system(what, source);
         let folder = tempfile::Builder::new()
@@ -127,14 +162,31 @@ impl Runner {
             .then(|| Listener::bind(&wire, Dialect::Wire, services))
             .transpose()
             .map_err(failed("listen for the Worker's bindings"))?;
+        let callee_sockets = (folder.path().join("fetch.sock"), folder.path().join("rpc.sock"));
+        let address = listen.to_string();
         let text = Config {
-            project: &project,
-            modules: &modules,
+            user: Script {
+                project: &project,
+                modules: &modules,
+                compatibility_date: date,
+            },
             bindings: &bindings,
-            compatibility_date: date,
-            listen: &listen.to_string(),
+            door: match &callee {
+                None => Door::Address(&address),
+                Some(callee) => Door::Callee {
+                    callee,
+                    fetch: &callee_sockets.0,
+                    rpc: &callee_sockets.1,
+                    outbound: outbound.as_ref().map(|(project, modules, date)| Script {
+                        project,
+                        modules,
+                        compatibility_date: date,
+                    }),
+                },
+            },
             native: &native,
             wire: &wire,
+            shim,
             capnweb: capnweb.as_deref(),
         }
         .to_text();
@@ -147,10 +199,11 @@ impl Runner {
             .open(&file)
             .and_then(|mut file| file.write_all(text.as_bytes()))
             .map_err(failed("write workerd's configuration"))?;
-        let process = Process::start(&toolchain.workerd, &file, shim, ready_within, output).await?;
+        let process = Process::start(&toolchain.workerd, &file, experimental, ready_within, output).await?;
         tracing::debug!(port = process.port(), "workerd is ready");
         Ok(Self {
             listen: SocketAddr::new(listen.ip(), process.port()),
+            callee: callee_sockets,
             process,
             _native: native_listener,
             _wire: wire_listener,
@@ -161,6 +214,23 @@ impl Runner {
     /// Where the Worker answers: `http://127.0.0.1:PORT/`.
     pub fn url(&self) -> String {
         format!("http://{}/", self.listen)
+    }
+
+    /// Where a callee is fetched from (requests in absolute form), and where its methods are called (a Cap'n Web session over
+    /// each WebSocket).
+    pub(crate) fn callee_sockets(&self) -> (&Path, &Path) {
+        (&self.callee.0, &self.callee.1)
+    }
+
+    /// How workerd ended, when it has.
+    pub(crate) fn ended(&self) -> Option<RunnerError> {
+        let Ended { status, stderr } = self.process.ended()?;
+        Some(RunnerError::Exited { status, stderr })
+    }
+
+    /// As [`stop`](Self::stop), for one who does not own it.
+    pub(crate) async fn end(&self) {
+        self.process.stop().await;
     }
 
     /// workerd's process id.
@@ -178,4 +248,22 @@ impl Runner {
     pub async fn stop(self) {
         self.process.stop().await;
     }
+}
+
+/// The main module and compatibility date of a project, which it cannot be run without.
+fn runnable(project: &Project) -> Result<(&Path, &str), RunnerError> {
+    let wrong = |problem: &str| RunnerError::Project {
+        file: project.file.clone(),
+        problem: problem.to_owned(),
+    };
+    let main = project
+        .main
+        .as_deref()
+        .ok_or_else(|| wrong("`main` is missing: it names the Worker's main module"))?;
+    let date = project.compatibility_date.as_deref().ok_or_else(|| {
+        wrong(
+            "`compatibility_date` is missing: write the day on which the Worker was made, as \"2026-11-17\"",
+        )
+    })?;
+    Ok((main, date))
 }

@@ -15,12 +15,12 @@ pub enum ProtocolError {
     /// Peer misbehaved: an expression that does not exist or has the wrong parts.
     #[error("unknown special value: {0}")]
     BadExpression(String),
-    /// Peer misbehaved: an id that is in no table.
+    /// Peer misbehaved: an id that is in no table, as JavaScript writes the number.
     #[error("no such export ID: {0}")]
-    NoSuchExport(i64),
+    NoSuchExport(String),
     /// Peer misbehaved: an id that is in no table, inside an expression.
     #[error("no such entry on exports table: {0}")]
-    NoSuchEntry(i64),
+    NoSuchEntry(String),
     /// Peer misbehaved: it released more than it held.
     #[error("refcount would go negative: {held} < {released}")]
     NegativeRefcount {

@@ -4,16 +4,17 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use crate::json::{Json, write_number, write_string};
+use crate::json::{Kind, Node, javascript_text, write_number, write_string};
 use crate::message::excerpt;
 use crate::value::is_prototype_name;
-use crate::{BytesKind, ErrorValue, Limits, PathKey, ProtocolError, Request, Response, Value};
+use crate::{BytesKind, ErrorValue, Limits, PathKey, ProtocolError, Request, Response, Value, bigint, fetch};
 
 /// Padding is left out when writing and optional when reading.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
         .with_encode_padding(false)
+        .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
@@ -22,14 +23,16 @@ const MAX_WRITTEN_DEPTH: usize = 256;
 
 /// What a decoder does with the capabilities it meets. Ids are as the peer wrote them.
 pub(crate) trait Decode<C> {
+    /// Whether `own` and `remap` can be used with this id.
+    fn knows(&self, id: i64) -> bool;
     fn stub(&mut self, id: i64) -> Result<Value<C>, ProtocolError>;
     fn writable(&mut self, id: i64) -> Result<Value<C>, ProtocolError>;
     fn promise(&mut self, id: i64) -> Result<Value<C>, ProtocolError>;
     fn readable(&mut self, id: i64) -> Result<Value<C>, ProtocolError>;
-    /// `import` and `pipeline`: a reference to, property of, or call on an export of ours. `stub` for `import`: the
-    /// result is to be treated as a stub.
+    /// `import` and `pipeline`: a reference to, property of, or call on an export of ours. `stub` for `import`.
     fn own(
         &mut self,
+        stub: bool,
         id: i64,
         path: Vec<PathKey>,
         args: Option<Vec<Value<C>>>,
@@ -39,7 +42,7 @@ pub(crate) trait Decode<C> {
         id: i64,
         path: Vec<PathKey>,
         captures: Vec<Value<C>>,
-        instructions: Vec<Json>,
+        instructions: Node<'_>,
     ) -> Result<Value<C>, ProtocolError>;
     /// A blob whose bytes come by the stream in `content`.
     fn blob(&mut self, media_type: String, content: Value<C>) -> Result<Value<C>, ProtocolError>;
@@ -51,7 +54,7 @@ pub(crate) trait Decode<C> {
 
 /// Decodes one expression; `depth` is its level.
 pub(crate) fn decode<C>(
-    json: Json,
+    node: Node<'_>,
     depth: usize,
     limits: &Limits,
     caps: &mut dyn Decode<C>,
@@ -59,29 +62,41 @@ pub(crate) fn decode<C>(
     if depth >= limits.max_depth {
         return Err(ProtocolError::TooDeep(limits.max_depth));
     }
-    Ok(match json {
-        Json::Null => Value::Null,
-        Json::Bool(value) => Value::Bool(value),
-        Json::Number(value) => Value::Number(value),
-        Json::String(text) => Value::String(text),
-        Json::Object(members) => Value::Object(decode_members(members, depth, limits, caps, &["toJSON"])?),
-        // An array is escaped by wrapping it.
-        Json::Array(mut items) => match items.as_mut_slice() {
-            [Json::Array(inner)] => Value::Array(decode_all(std::mem::take(inner), depth + 1, limits, caps)?),
-            [Json::String(_), ..] => decode_special(items, depth, limits, caps)?,
-            _ => return Err(ProtocolError::BadExpression(excerpt(&Json::Array(items)))),
-        },
+    Ok(match node.kind() {
+        Kind::Null => Value::Null,
+        Kind::True => Value::Bool(true),
+        Kind::False => Value::Bool(false),
+        Kind::Number => Value::Number(node.as_number().unwrap_or_default()),
+        Kind::Text | Kind::Escaped => Value::String(node.as_text().unwrap_or_default().into_owned()),
+        Kind::Object | Kind::Repeating => Value::Object(decode_members(
+            node.members(),
+            node.member_bound(),
+            depth,
+            limits,
+            caps,
+        )?),
+        Kind::Array => {
+            let mut items = node.items();
+            match (items.next(), items.next()) {
+                // An array is escaped by wrapping it.
+                (Some(inner), None) if inner.is_array() => {
+                    Value::Array(decode_all(inner, depth + 1, limits, caps)?)
+                }
+                (Some(tag), _) if tag.is_text() => decode_special(node, depth, limits, caps)?,
+                _ => return Err(ProtocolError::BadExpression(excerpt(node))),
+            }
+        }
     })
 }
 
 fn decode_all<C>(
-    items: Vec<Json>,
+    array: Node<'_>,
     depth: usize,
     limits: &Limits,
     caps: &mut dyn Decode<C>,
 ) -> Result<Vec<Value<C>>, ProtocolError> {
-    let mut values = Vec::with_capacity(items.len());
-    for item in items {
+    let mut values = Vec::with_capacity(array.items().count());
+    for item in array.items() {
         match decode(item, depth, limits, caps) {
             Ok(value) => values.push(value),
             Err(error) => {
@@ -94,19 +109,19 @@ fn decode_all<C>(
     Ok(values)
 }
 
-fn decode_members<C>(
-    members: Vec<(String, Json)>,
+fn decode_members<'a, C>(
+    members: impl Iterator<Item = (std::borrow::Cow<'a, str>, Node<'a>)>,
+    bound: usize,
     depth: usize,
     limits: &Limits,
     caps: &mut dyn Decode<C>,
-    dropped: &[&str],
 ) -> Result<Vec<(String, Value<C>)>, ProtocolError> {
-    let mut kept = Vec::with_capacity(members.len());
-    for (name, json) in members {
+    let mut kept = Vec::with_capacity(bound);
+    for (name, value) in members {
         // Refused members are evaluated all the same, so that stubs in them are accounted for.
-        match decode(json, depth + 1, limits, caps) {
-            Ok(value) if is_prototype_name(&name) || dropped.contains(&name.as_str()) => caps.discard(value),
-            Ok(value) => kept.push((name, value)),
+        match decode(value, depth + 1, limits, caps) {
+            Ok(value) if is_prototype_name(&name) || name == "toJSON" => caps.discard(value),
+            Ok(value) => kept.push((name.into_owned(), value)),
             Err(error) => {
                 caps.discard(Value::Object(kept));
                 return Err(error);
@@ -117,387 +132,202 @@ fn decode_members<C>(
 }
 
 fn decode_special<C>(
-    mut items: Vec<Json>,
+    node: Node<'_>,
     depth: usize,
     limits: &Limits,
     caps: &mut dyn Decode<C>,
 ) -> Result<Value<C>, ProtocolError> {
-    let Some(Json::String(tag)) = items.first_mut().map(std::mem::take) else {
-        return Err(ProtocolError::BadExpression(excerpt(&Json::Array(items))));
+    let bad = || ProtocolError::BadExpression(excerpt(node));
+    let mut items = node.items();
+    let tag = items.next().and_then(Node::as_text).ok_or_else(bad)?;
+    let parts: [Option<Node<'_>>; 5] = std::array::from_fn(|_| items.next());
+    let [first, second, third, fourth, _] = parts;
+    let count = parts.iter().flatten().count();
+    let text_at = |part: Option<Node<'_>>| part.and_then(Node::as_text).map(std::borrow::Cow::into_owned);
+    let id = || first.and_then(Node::as_integer).ok_or_else(bad);
+    // What is wrong with the rest is not looked at before the subject is known.
+    let subject = |caps: &dyn Decode<C>| match first {
+        Some(id) if id.kind() == Kind::Number => known(id, caps),
+        _ => Err(bad()),
     };
-    // Built only for an error: most expressions are right.
-    let fault = |tag: &str, items: &[Json]| {
-        let mut whole = items.to_vec();
-        if let Some(first) = whole.first_mut() {
-            *first = Json::String(tag.to_owned());
-        }
-        ProtocolError::BadExpression(excerpt(&Json::Array(whole)))
-    };
-    macro_rules! bad {
-        () => {
-            fault(&tag, &items)
-        };
-    }
-    macro_rules! id {
-        () => {
-            items
-                .get(1)
-                .and_then(Json::as_integer)
-                .ok_or_else(|| bad!())?
-        };
-    }
-    Ok(match tag.as_str() {
-        "undefined" if items.len() == 1 => Value::Undefined,
+    Ok(match &*tag {
+        "undefined" if count == 0 => Value::Undefined,
         "inf" => Value::Number(f64::INFINITY),
         "-inf" => Value::Number(f64::NEG_INFINITY),
         "nan" => Value::Number(f64::NAN),
-        "bigint" => bigint(items.get(1).and_then(Json::as_str).ok_or_else(|| bad!())?, limits)?,
-        "date" => match items.get(1) {
-            Some(Json::Null) => Value::Date(None),
+        "bigint" => {
+            let text = first.and_then(Node::as_text).ok_or_else(bad)?;
+            if text.len() > limits.max_bigint_digits && text.encode_utf16().count() > limits.max_bigint_digits
+            {
+                return Err(ProtocolError::BigIntTooLong(limits.max_bigint_digits));
+            }
+            let digits = bigint::parse(&text);
+            Value::BigInt(digits.ok_or_else(|| ProtocolError::BadBigInt(text.into_owned()))?)
+        }
+        "date" => match first.map(|ms| (ms.kind(), ms.as_number())) {
+            Some((Kind::Null, _)) => Value::Date(None),
             // ECMA-262, TimeClip.
-            Some(Json::Number(ms)) => Value::Date((ms.abs() <= 8.64e15).then_some(ms.trunc() + 0.0)),
-            _ => return Err(bad!()),
+            Some((_, Some(ms))) => Value::Date((ms.abs() <= 8.64e15).then_some(ms.trunc() + 0.0)),
+            _ => return Err(bad()),
         },
-        "bytes" => match items.get(1) {
-            Some(Json::String(text)) => bytes(text, items.get(2))?,
-            _ => return Err(bad!()),
+        "bytes" => match first.and_then(Node::as_text) {
+            Some(text) => bytes(&text, second)?,
+            None => return Err(bad()),
         },
         "error" => {
-            if !matches!(items.as_slice(), [_, Json::String(_), Json::String(_), ..])
-                || !matches!(items.get(4), None | Some(Json::Object(_)))
-            {
-                return Err(bad!());
-            }
-            let props = match items.get_mut(4).map(std::mem::take) {
-                Some(Json::Object(props)) => decode_members(
-                    props,
-                    depth,
-                    limits,
-                    caps,
-                    &["toJSON", "name", "message", "stack"],
-                )?,
-                _ => Vec::new(),
+            let (Some(name), Some(message)) = (text_at(first), text_at(second)) else {
+                return Err(bad());
             };
-            let stack = items.get(3).and_then(Json::as_str).map(str::to_owned);
+            if fourth.is_some_and(|props| !props.is_object()) {
+                return Err(bad());
+            }
+            let mut props = match fourth {
+                Some(props) => {
+                    // Not even evaluated.
+                    let own = props
+                        .members()
+                        .filter(|(name, _)| !["name", "message", "stack"].contains(&&**name));
+                    decode_members(own, props.member_bound(), depth, limits, caps)?
+                }
+                None => Vec::new(),
+            };
+            // The class has it always.
+            if name == "AggregateError" && props.iter().all(|(name, _)| name != "errors") {
+                props.push(("errors".into(), Value::Array(Vec::new())));
+            }
             Value::Error(Box::new(ErrorValue {
-                name: take_text(&mut items, 1),
-                message: take_text(&mut items, 2),
-                stack,
+                name,
+                message,
+                stack: text_at(third),
                 props,
             }))
         }
-        "url" => match items.as_slice() {
-            [_, Json::String(url)] if is_absolute_url(url) => Value::Url(take_text(&mut items, 1)),
-            [_, Json::String(_)] => return Err(ProtocolError::BadParts("Invalid URL".into())),
-            _ => return Err(bad!()),
+        "url" => match (first.and_then(Node::as_text), count) {
+            (Some(url), 1) => Value::Url(fetch::url(&url)?),
+            _ => return Err(bad()),
         },
-        "headers" => match items.as_slice() {
-            [_, Json::Array(pairs)] => Value::Headers(pairs_of(pairs).ok_or_else(|| bad!())?),
-            _ => return Err(bad!()),
+        "headers" => match (first, count) {
+            (Some(pairs), 1) if pairs.is_array() => Value::Headers(fetch::headers(pairs)?),
+            _ => return Err(bad()),
         },
-        "request" | "response" => {
-            if !matches!(items.as_slice(), [_, _, Json::Object(_)]) {
-                return Err(bad!());
+        "request" => match (first.and_then(Node::as_text), second, count) {
+            (Some(url), Some(init), 2) if init.is_object() || init.is_array() => {
+                fetch::request(&url, init, depth, limits, caps)?
             }
-            let Some(Json::Object(init)) = items.get_mut(2).map(std::mem::take) else {
-                return Err(bad!());
+            _ => return Err(bad()),
+        },
+        "response" => {
+            let (Some(body), Some(init), 2) = (first, second, count) else {
+                return Err(bad());
             };
-            let subject = std::mem::take(&mut items[1]);
-            if tag == "request" {
-                request(subject, init, depth, limits, caps)?
-            } else {
-                response(subject, init, depth, limits, caps)?
+            // The body comes first, whatever the init is.
+            let body = decode(body, depth + 1, limits, caps)?;
+            fetch::check_response_body(&body, caps)?;
+            if !init.is_object() && !init.is_array() {
+                caps.discard(body);
+                return Err(bad());
             }
+            fetch::response(body, init)?
         }
-        "blob" => match items.as_mut_slice() {
-            [_, Json::String(media_type), content] => {
-                let (media_type, content) = (std::mem::take(media_type), std::mem::take(content));
+        "blob" => match (text_at(first), second, count) {
+            (Some(media_type), Some(content), 2) => {
                 let content = decode(content, depth + 1, limits, caps)?;
                 if !caps.is_stream(&content) {
                     return Err(ProtocolError::BadParts(
                         "Blob content must be serialized as a ReadableStream.".into(),
                     ));
                 }
-                caps.blob(media_type, content)?
+                caps.blob(normal_media_type(media_type), content)?
             }
-            _ => return Err(bad!()),
+            _ => return Err(bad()),
         },
         "import" | "pipeline" => {
-            let id = id!();
-            if items.len() > 4 {
-                return Err(bad!());
+            if count > 3 {
+                return Err(bad());
             }
-            let path = match items.get(2) {
+            let id = subject(caps)?;
+            let path = match second {
                 None => Vec::new(),
-                Some(Json::Array(path)) => path_of(path).ok_or_else(|| bad!())?,
-                Some(_) => return Err(bad!()),
+                Some(path) => path_of(path).ok_or_else(bad)?,
             };
-            let args = match items.get_mut(3) {
+            let args = match third {
                 None => None,
                 // Arguments continue at the level of the call.
-                Some(Json::Array(args)) => Some(decode_all(std::mem::take(args), depth + 1, limits, caps)?),
-                Some(_) => return Err(bad!()),
+                Some(args) if args.is_array() => Some(decode_all(args, depth + 1, limits, caps)?),
+                Some(_) => return Err(bad()),
             };
-            caps.own(id, path, args)?
+            caps.own(tag == "import", id, path, args)?
         }
         "remap" => {
-            let id = id!();
-            let [_, _, Json::Array(path), Json::Array(captures), Json::Array(_)] = items.as_slice() else {
-                return Err(bad!());
+            let (Some(path), Some(captures), Some(instructions), 4) = (second, third, fourth, count) else {
+                return Err(bad());
             };
-            let path = path_of(path).ok_or_else(|| bad!())?;
-            let mut kept = Vec::with_capacity(captures.len());
-            for capture in captures {
-                let value = match capture.as_array() {
-                    Some([Json::String(tag), id @ Json::Number(_)]) => {
-                        match (tag.as_str(), id.as_integer()) {
-                            ("import", Some(id)) => Some(caps.own(id, Vec::new(), None)?),
-                            ("export", Some(id)) => Some(caps.stub(id)?),
-                            _ => None,
-                        }
-                    }
-                    _ => None,
-                };
-                let Some(value) = value else {
-                    return Err(ProtocolError::BadCapture(excerpt(capture)));
-                };
-                kept.push(value);
+            if ![path, captures, instructions].into_iter().all(Node::is_array) {
+                return Err(bad());
             }
-            let Some(Json::Array(instructions)) = items.pop() else {
-                return Err(bad!());
-            };
+            let id = subject(caps)?;
+            let path = path_of(path).ok_or_else(bad)?;
+            let mut kept = Vec::new();
+            for capture in captures.items() {
+                kept.push(
+                    self::capture(capture, caps)?
+                        .ok_or_else(|| ProtocolError::BadCapture(excerpt(capture)))?,
+                );
+            }
             caps.remap(id, path, kept, instructions)?
         }
-        "export" => caps.stub(id!())?,
-        "writable" => caps.writable(id!())?,
-        "promise" => caps.promise(id!())?,
-        "readable" => caps.readable(id!())?,
-        _ => return Err(bad!()),
+        "export" => caps.stub(id()?)?,
+        "writable" => caps.writable(id()?)?,
+        "promise" => caps.promise(id()?)?,
+        "readable" => caps.readable(id()?)?,
+        _ => return Err(bad()),
     })
 }
 
-fn take_text(items: &mut [Json], index: usize) -> String {
-    match items.get_mut(index).map(std::mem::take) {
-        Some(Json::String(text)) => text,
-        _ => String::new(),
+/// What a map takes along from outside; `None` for what cannot be taken.
+fn capture<C>(capture: Node<'_>, caps: &mut dyn Decode<C>) -> Result<Option<Value<C>>, ProtocolError> {
+    let mut parts = capture.items();
+    let (Some(tag), Some(id), None) = (parts.next(), parts.next(), parts.next()) else {
+        return Ok(None);
+    };
+    if id.kind() != Kind::Number {
+        return Ok(None);
     }
-}
-
-/// What `new URL(text)` takes, nearly: a scheme and something after it. The rest of the standard is the application's.
-fn is_absolute_url(text: &str) -> bool {
-    text.split_once(':').is_some_and(|(scheme, rest)| {
-        !rest.is_empty()
-            && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-            && scheme
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+    Ok(match tag.as_text().as_deref() {
+        Some("import") => Some(caps.own(true, known(id, caps)?, Vec::new(), None)?),
+        Some("export") => id.as_integer().map(|id| caps.stub(id)).transpose()?,
+        _ => None,
     })
 }
 
-/// The members of an init object: headers and body apart, known members by name, the rest decoded.
-struct Init<C> {
-    headers: Vec<(String, String)>,
-    body: Value<C>,
-    rest: Vec<(String, Value<C>)>,
+/// An id that the peer must know from us.
+fn known<C>(id: Node<'_>, caps: &dyn Decode<C>) -> Result<i64, ProtocolError> {
+    id.as_integer()
+        .filter(|id| caps.knows(*id))
+        .ok_or_else(|| ProtocolError::NoSuchEntry(javascript_text(&id.to_json())))
 }
 
-fn init<C>(
-    of: &str,
-    init: Vec<(String, Json)>,
-    depth: usize,
-    limits: &Limits,
-    caps: &mut dyn Decode<C>,
-) -> Result<Init<C>, ProtocolError> {
-    let mut headers = Vec::new();
-    let mut body = Value::Null;
-    let mut rest = Vec::new();
-    for (name, json) in init {
-        match (name.as_str(), json) {
-            ("headers", json) => {
-                headers = json.as_array().and_then(pairs_of).ok_or_else(|| {
-                    // JavaScript's words, for responses too.
-                    ProtocolError::BadParts("Request headers must be serialized as an array of pairs.".into())
-                })?;
-            }
-            ("body", json) => {
-                body = decode(json, depth + 1, limits, caps)?;
-                if of == "Response" {
-                    check_body(of, &body, caps)?;
-                }
-            }
-            ("webSocket", json) if of == "Response" && json != Json::Null => {
-                return Err(ProtocolError::BadParts(
-                    "Can't deserialize a Response containing a webSocket.".into(),
-                ));
-            }
-            // Signals are never sent by honest peers and mean nothing here.
-            ("signal" | "duplex" | "webSocket", _) => {}
-            // Plain data, not expressions.
-            (_, json) => rest.push((name, plain(json))),
-        }
-    }
-    if matches!(body, Value::String(_)) {
-        describe_text(&mut headers);
-    }
-    Ok(Init { headers, body, rest })
-}
-
-/// What a constructor of the fetch standard does for a body that is text.
-fn describe_text(headers: &mut Vec<(String, String)>) {
-    if headers.iter().all(|(name, _)| name != "content-type") {
-        headers.push(("content-type".into(), "text/plain;charset=UTF-8".into()));
-        headers.sort_by(|(one, _), (other, _)| one.cmp(other));
+/// What a blob makes of its type.
+fn normal_media_type(mut media_type: String) -> String {
+    if media_type.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        media_type.make_ascii_lowercase();
+        media_type
+    } else {
+        String::new()
     }
 }
 
-fn check_body<C>(of: &str, body: &Value<C>, caps: &dyn Decode<C>) -> Result<(), ProtocolError> {
-    match body {
-        Value::Null | Value::String(_) | Value::Bytes(..) => Ok(()),
-        body if caps.is_stream(body) => Ok(()),
-        _ => Err(ProtocolError::BadParts(format!(
-            "{of} body must be of type ReadableStream."
-        ))),
-    }
-}
-
-fn plain<C>(json: Json) -> Value<C> {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(value) => Value::Bool(value),
-        Json::Number(value) => Value::Number(value),
-        Json::String(text) => Value::String(text),
-        Json::Array(items) => Value::Array(items.into_iter().map(plain).collect()),
-        Json::Object(members) => Value::Object(
-            members
-                .into_iter()
-                .filter(|(name, _)| !is_prototype_name(name))
-                .map(|(name, value)| (name, plain(value)))
-                .collect(),
-        ),
-    }
-}
-
-fn request<C>(
-    url: Json,
-    members: Vec<(String, Json)>,
-    depth: usize,
-    limits: &Limits,
-    caps: &mut dyn Decode<C>,
-) -> Result<Value<C>, ProtocolError> {
-    let Json::String(url) = url else {
-        return Err(ProtocolError::BadParts("Request URL must be a string.".into()));
-    };
-    if !is_absolute_url(&url) {
-        return Err(ProtocolError::BadParts("Failed to parse URL".into()));
-    }
-    let Init {
-        headers,
-        body,
-        mut rest,
-    } = init("Request", members, depth, limits, caps)?;
-    check_body("Request", &body, caps)?;
-    let method = match rest.iter().position(|(name, _)| name == "method") {
-        None => "GET".to_owned(),
-        Some(at) => match rest.remove(at).1 {
-            Value::String(method) if !method.is_empty() && method.bytes().all(|b| b.is_ascii_graphic()) => {
-                method
-            }
-            _ => {
-                return Err(ProtocolError::BadParts(
-                    "Request method is not a valid HTTP method.".into(),
-                ));
-            }
-        },
-    };
-    if matches!(method.as_str(), "GET" | "HEAD") && !matches!(body, Value::Null) {
-        return Err(ProtocolError::BadParts(
-            "Request with GET/HEAD method cannot have body.".into(),
-        ));
-    }
-    Ok(Value::Request(Box::new(Request {
-        url,
-        method,
-        headers,
-        body,
-        init: rest,
-    })))
-}
-
-fn response<C>(
-    body: Json,
-    members: Vec<(String, Json)>,
-    depth: usize,
-    limits: &Limits,
-    caps: &mut dyn Decode<C>,
-) -> Result<Value<C>, ProtocolError> {
-    let body = decode(body, depth + 1, limits, caps)?;
-    check_body("Response", &body, caps)?;
-    let Init {
-        mut headers,
-        mut rest,
-        ..
-    } = init("Response", members, depth, limits, caps)?;
-    if matches!(body, Value::String(_)) {
-        describe_text(&mut headers);
-    }
-    let mut take = |wanted: &str| {
-        let at = rest.iter().position(|(name, _)| name == wanted)?;
-        Some(rest.remove(at).1)
-    };
-    let status = match take("status") {
-        None => 200,
-        Some(Value::Number(status)) if (200.0..=599.0).contains(&status) && status.fract() == 0.0 => {
-            status as u16
-        }
-        Some(_) => {
-            return Err(ProtocolError::BadRange(
-                "init[\"status\"] must be in the range of 200 to 599, inclusive.".into(),
-            ));
-        }
-    };
-    let status_text = match take("statusText") {
-        Some(Value::String(text)) => text,
-        _ => String::new(),
-    };
-    if matches!(status, 204 | 205 | 304) && !matches!(body, Value::Null) {
-        return Err(ProtocolError::BadParts(format!(
-            "Response constructor: Invalid response status code {status}"
-        )));
-    }
-    Ok(Value::Response(Box::new(Response {
-        status,
-        status_text,
-        headers,
-        body,
-        init: rest,
-    })))
-}
-
-fn bigint<C>(text: &str, limits: &Limits) -> Result<Value<C>, ProtocolError> {
-    if text.len() > limits.max_bigint_digits {
-        return Err(ProtocolError::BigIntTooLong(limits.max_bigint_digits));
-    }
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(ProtocolError::BadBigInt(text.chars().take(100).collect()));
-    }
-    let significant = digits.trim_start_matches('0');
-    Ok(Value::BigInt(match (significant, text.starts_with('-')) {
-        ("", _) => "0".into(),
-        (digits, true) => format!("-{digits}"),
-        (digits, false) => digits.into(),
-    }))
-}
-
-fn bytes<C>(text: &str, kind: Option<&Json>) -> Result<Value<C>, ProtocolError> {
-    let kind = match kind {
+fn bytes<C>(text: &str, kind: Option<Node<'_>>) -> Result<Value<C>, ProtocolError> {
+    let kind = match kind.map(|kind| (kind.as_text(), kind.kind())) {
         None => BytesKind::Uint8Array,
-        Some(Json::String(name)) => BytesKind::named(name)
-            .ok_or_else(|| ProtocolError::BadParts(format!("Unknown bytes type marker: {name}")))?,
-        Some(other) => {
+        Some((Some(name), _)) => BytesKind::named(&name).ok_or_else(|| {
+            let shown: String = name.chars().take(64).collect();
+            ProtocolError::BadParts(format!("Unknown bytes type marker: {shown}"))
+        })?,
+        Some((None, other)) => {
             let kind = match other {
-                Json::Number(_) => "number",
-                Json::Bool(_) => "boolean",
+                Kind::Number => "number",
+                Kind::True | Kind::False => "boolean",
                 _ => "object",
             };
             return Err(ProtocolError::BadParts(format!(
@@ -505,8 +335,10 @@ fn bytes<C>(text: &str, kind: Option<&Json>) -> Result<Value<C>, ProtocolError> 
             )));
         }
     };
+    // JavaScript's decoders skip white space.
     let bytes = BASE64
         .decode(text)
+        .or_else(|_| BASE64.decode(text.replace([' ', '\t', '\n', '\r', '\u{c}'], "")))
         .map_err(|_| ProtocolError::BadParts("Invalid base64 in a bytes expression".into()))?;
     let size = kind.element_size();
     if bytes.len() % size != 0 {
@@ -520,58 +352,48 @@ fn bytes<C>(text: &str, kind: Option<&Json>) -> Result<Value<C>, ProtocolError> 
     Ok(Value::Bytes(bytes, kind))
 }
 
-fn pairs_of(pairs: &[Json]) -> Option<Vec<(String, String)>> {
-    let pairs: Vec<(String, String)> = pairs
-        .iter()
-        .map(|pair| match pair.as_array()? {
-            [Json::String(name), Json::String(value)] => Some((name.clone(), value.clone())),
-            _ => None,
-        })
-        .collect::<Option<_>>()?;
-    Some(normal_headers(pairs))
-}
-
-/// Headers as iteration of a `Headers` object gives them: names in lower case and sorted, values of one name joined,
-/// `set-cookie` kept apart.
-pub fn normal_headers(pairs: Vec<(String, String)>) -> Vec<(String, String)> {
-    let mut kept: Vec<(String, String)> = Vec::with_capacity(pairs.len());
-    for (name, value) in pairs {
-        let name = name.to_ascii_lowercase();
-        match kept.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) if name != "set-cookie" => {
-                known.push_str(", ");
-                known.push_str(&value);
-            }
-            _ => kept.push((name, value)),
-        }
+/// The path in an array; `None` for what is no path.
+fn path_of(path: Node<'_>) -> Option<Vec<PathKey>> {
+    if !path.is_array() {
+        return None;
     }
-    kept.sort_by(|(one, _), (other, _)| one.cmp(other));
-    kept
-}
-
-fn path_of(path: &[Json]) -> Option<Vec<PathKey>> {
-    path.iter()
-        .map(|key| match key {
-            Json::String(name) => Some(PathKey::Name(name.clone())),
-            Json::Number(index) => Some(PathKey::Index(*index)),
-            _ => None,
+    path.items()
+        .map(|key| match key.as_text() {
+            Some(name) => Some(PathKey::Name(name.into_owned())),
+            None => key.as_number().map(PathKey::Index),
         })
         .collect()
 }
 
 /// Why a value of ours cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unwritable(pub(crate) &'static str);
+pub struct Unwritable {
+    class: &'static str,
+    text: &'static str,
+}
 
 impl Unwritable {
     /// For a capability that has no place where it stands.
     pub fn new(text: &'static str) -> Self {
-        Self(text)
+        Self { class: "Error", text }
+    }
+
+    /// For a value of a kind that has no form on the wire.
+    pub fn kind(text: &'static str) -> Self {
+        Self {
+            class: "TypeError",
+            text,
+        }
     }
 
     /// The text for an error.
     pub fn text(&self) -> &'static str {
-        self.0
+        self.text
+    }
+
+    /// The error that tells of it.
+    pub fn to_error<C>(&self) -> Value<C> {
+        Value::error(self.class, self.text)
     }
 }
 
@@ -597,7 +419,7 @@ pub fn encode<C>(
     caps: &mut dyn Encode<C>,
 ) -> Result<(), Unwritable> {
     if depth >= MAX_WRITTEN_DEPTH {
-        return Err(Unwritable(
+        return Err(Unwritable::new(
             "Serialization exceeded maximum allowed depth. (Does the message contain cycles?)",
         ));
     }
@@ -668,8 +490,9 @@ pub fn encode<C>(
             out.push('}');
         }
         Value::Error(error) => match caps.rewrite(error) {
-            Some(replacement) => encode_error(&replacement, depth, out, caps),
-            None => encode_error(error, depth, out, caps),
+            Some(replacement) => encode_error(&replacement, replacement.stack.as_deref(), depth, out, caps),
+            // Stacks tell how a program is made: only the hook lets one out.
+            None => encode_error(error, None, depth, out, caps),
         },
         Value::Blob(blob) => caps.blob(out, blob)?,
         Value::Request(request) => encode_request(request, depth, out, caps)?,
@@ -680,12 +503,18 @@ pub fn encode<C>(
 }
 
 /// An error always gets through: a property that cannot be written is left out.
-fn encode_error<C>(error: &ErrorValue<C>, depth: usize, out: &mut String, caps: &mut dyn Encode<C>) {
+fn encode_error<C>(
+    error: &ErrorValue<C>,
+    stack: Option<&str>,
+    depth: usize,
+    out: &mut String,
+    caps: &mut dyn Encode<C>,
+) {
     out.push_str("[\"error\",");
     write_string(out, &error.name);
     out.push(',');
     write_string(out, &error.message);
-    match &error.stack {
+    match stack {
         Some(stack) => {
             out.push(',');
             write_string(out, stack);
@@ -713,7 +542,7 @@ fn encode_error<C>(error: &ErrorValue<C>, depth: usize, out: &mut String, caps: 
             out.push('}');
         } else {
             out.truncate(before);
-            if error.stack.is_none() {
+            if stack.is_none() {
                 // The `null` that stood for the stack.
                 out.truncate(out.len() - ",null".len());
             }
@@ -827,7 +656,7 @@ fn write_plain<C>(out: &mut String, value: &Value<C>) -> Result<(), Unwritable> 
             out.push('}');
         }
         _ => {
-            return Err(Unwritable(
+            return Err(Unwritable::kind(
                 "Cannot serialize value: the init of a request or response is plain data",
             ));
         }

@@ -5,11 +5,16 @@
 //! number is what JavaScript's `Number` would be, members keep their order, and depth is the caller's limit.
 
 mod read;
+mod run;
 mod write;
 
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+pub(crate) use read::{Kind, Node, Tape};
 pub use read::{ReadError, parse};
-pub use write::to_text;
-pub(crate) use write::{write_number, write_string};
+pub use write::{javascript_text, to_text};
+pub(crate) use write::{write_integer, write_number, write_string};
 
 /// A JSON value. Members keep the order they came in; of two members of one name the last counts, at the place of the
 /// first, as in JavaScript.
@@ -39,25 +44,30 @@ impl Json {
             None
         }
     }
+}
 
-    /// The items, of an array.
-    pub fn as_array(&self) -> Option<&[Self]> {
-        if let Self::Array(items) = self {
-            Some(items)
-        } else {
-            None
+/// The integer, if a double holds it exactly.
+fn exact_integer(number: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    // The bounds make the cast exact.
+    (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
+}
+
+/// Of members of one name the last value, at the place of the first.
+fn last_of_each<N: Clone + Eq + std::hash::Hash, V>(members: Vec<(N, V)>) -> Vec<(N, V)> {
+    let mut places: HashMap<N, usize> = HashMap::with_capacity(members.len());
+    let mut kept: Vec<(N, V)> = Vec::with_capacity(members.len());
+    for (name, value) in members {
+        match places.entry(name) {
+            Entry::Occupied(place) => kept[*place.get()].1 = value,
+            Entry::Vacant(place) => {
+                let name = place.key().clone();
+                place.insert(kept.len());
+                kept.push((name, value));
+            }
         }
     }
-
-    /// The number, if it is an integer that a double holds exactly.
-    pub fn as_integer(&self) -> Option<i64> {
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        match self {
-            // The bounds make the cast exact.
-            Self::Number(number) if number.fract() == 0.0 && number.abs() < EXACT => Some(*number as i64),
-            _ => None,
-        }
-    }
+    kept
 }
 
 impl From<&str> for Json {

@@ -15,15 +15,18 @@
 
 pub mod json;
 
+mod bigint;
 mod error;
 mod expression;
+mod fetch;
 mod limits;
 mod message;
 mod session;
 mod value;
 
 pub use error::ProtocolError;
-pub use expression::{Encode, Unwritable, encode, normal_headers};
+pub use expression::{Encode, Unwritable, encode};
+pub use fetch::normal_headers;
 pub use limits::Limits;
 pub use session::{
     CallId, Capability, Event, ImportId, OnSendError, PipeId, PipeItem, PlainError, PromiseId, Session,

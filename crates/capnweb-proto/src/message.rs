@@ -1,66 +1,54 @@
 //! The envelope: which of the eight messages a text is.
 
 use crate::ProtocolError;
-use crate::json::{Json, to_text};
+use crate::json::{Kind, Node, javascript_text, to_text};
 
 /// A message as it arrived. Expressions are not evaluated yet.
-#[derive(Debug)]
-pub(crate) enum Message {
-    Push(Json),
-    Stream(Json),
+pub(crate) enum Message<'a> {
+    Push(Node<'a>),
+    Stream(Node<'a>),
     Pipe,
     Pull(i64),
-    Resolve(i64, Json),
-    Reject(i64, Json),
+    /// Without an id: of one that no table has.
+    Resolve(Option<i64>, Node<'a>),
+    Reject(Option<i64>, Node<'a>),
     Release(i64, u64),
-    Abort(Option<Json>),
+    Abort(Option<Node<'a>>),
 }
 
-impl Message {
+impl<'a> Message<'a> {
     // Elements after those a message needs are tolerated.
-    pub(crate) fn read(json: Json) -> Result<Self, ProtocolError> {
-        let Json::Array(items) = json else {
-            return Err(ProtocolError::BadMessage(excerpt(&json)));
+    pub(crate) fn read(message: Node<'a>) -> Result<Self, ProtocolError> {
+        let mut items = message.items();
+        let word = items.next().and_then(Node::as_text);
+        let (first, second) = (items.next(), items.next());
+        // Ids are integers, so no table has another number.
+        let id = first
+            .filter(|id| id.kind() == Kind::Number)
+            .map(|id| (id.as_integer(), id));
+        let exported = |(id, node): (Option<i64>, Node<'a>)| {
+            id.ok_or_else(|| ProtocolError::NoSuchExport(javascript_text(&node.to_json())))
         };
-        let id = |index: usize| items.get(index).and_then(Json::as_integer);
-        let read = match (items.first().and_then(Json::as_str), items.len()) {
-            (Some("push"), 2..) => Some(Read::Expression(Self::Push)),
-            (Some("stream"), 2..) => Some(Read::Expression(Self::Stream)),
-            (Some("pipe"), _) => Some(Read::Whole(Self::Pipe)),
-            (Some("pull"), _) => id(1).map(|id| Read::Whole(Self::Pull(id))),
-            (Some("resolve"), 3..) => id(1).map(|id| Read::Answer(id, Self::Resolve)),
-            (Some("reject"), 3..) => id(1).map(|id| Read::Answer(id, Self::Reject)),
-            (Some("release"), _) => match (id(1), id(2).map(u64::try_from)) {
-                (Some(id), Some(Ok(count))) => Some(Read::Whole(Self::Release(id, count))),
-                _ => None,
+        Ok(match (word.as_deref(), first, second, id) {
+            (Some("push"), Some(expression), ..) => Self::Push(expression),
+            (Some("stream"), Some(expression), ..) => Self::Stream(expression),
+            (Some("pipe"), ..) => Self::Pipe,
+            (Some("pull"), .., Some(id)) => Self::Pull(exported(id)?),
+            (Some("resolve"), _, Some(expression), Some((id, _))) => Self::Resolve(id, expression),
+            (Some("reject"), _, Some(expression), Some((id, _))) => Self::Reject(id, expression),
+            (Some("release"), _, Some(count), Some(id)) => match count.as_integer().map(u64::try_from) {
+                Some(Ok(count)) => Self::Release(exported(id)?, count),
+                _ => return Err(ProtocolError::BadMessage(excerpt(message))),
             },
-            (Some("abort"), 2..) => Some(Read::Expression(|json| Self::Abort(Some(json)))),
-            (Some("abort"), _) => Some(Read::Whole(Self::Abort(None))),
-            _ => None,
-        };
-        let Some(read) = read else {
-            return Err(ProtocolError::BadMessage(excerpt(&Json::Array(items))));
-        };
-        let mut items = items.into_iter();
-        let mut item = |index: usize| items.nth(index).unwrap_or(Json::Null);
-        Ok(match read {
-            Read::Whole(message) => message,
-            Read::Expression(message) => message(item(1)),
-            Read::Answer(id, message) => message(id, item(2)),
+            (Some("abort"), expression, ..) => Self::Abort(expression),
+            _ => return Err(ProtocolError::BadMessage(excerpt(message))),
         })
     }
 }
 
-/// How the parts of a message are taken out of it.
-enum Read {
-    Whole(Message),
-    Expression(fn(Json) -> Message),
-    Answer(i64, fn(i64, Json) -> Message),
-}
-
 /// The JSON of a fault, short enough for an error text.
-pub(crate) fn excerpt(json: &Json) -> String {
-    let text = to_text(json);
+pub(crate) fn excerpt(node: Node<'_>) -> String {
+    let text = to_text(&node.to_json());
     let end = text.floor_char_boundary(1000);
     if end < text.len() {
         format!("{}…", &text[..end])

@@ -10,9 +10,11 @@ mod map;
 mod operation;
 mod pipe;
 mod promise;
+mod table;
 mod writer;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
@@ -25,9 +27,9 @@ use promise::{Dependent, Promises};
 use writer::Writer;
 
 use crate::expression::{decode, encode, write_path};
-use crate::json::{Json, ReadError, parse};
+use crate::json::{Node, ReadError, Tape, write_integer};
 use crate::message::Message;
-use crate::{ErrorValue, Limits, PathKey, ProtocolError, Value};
+use crate::{BytesKind, ErrorValue, Limits, PathKey, ProtocolError, Value};
 
 /// An error without capabilities, as the hook on sent errors sees it.
 pub type PlainError = ErrorValue<std::convert::Infallible>;
@@ -121,7 +123,16 @@ impl<T: Clone> Session<T> {
 
     /// Replaces the main object. To be done before the first message.
     pub fn set_main(&mut self, main: T) {
-        self.exports.set_main(main);
+        if let Some(Export::Result { promise, .. }) = self.exports.set_main(main) {
+            self.drop_promise(promise);
+        }
+    }
+
+    /// Offers no main object: every use of it fails with this error. To be done before the first message.
+    pub fn refuse_main(&mut self, error: Value<Capability<T>>) {
+        let promise = self.promises.pending();
+        self.settle(promise, Err(error));
+        self.exports.result(0, promise, false);
     }
 
     /// Sets the hook that is asked for every error before it is sent, thrown or inside a value, outer ones first.
@@ -132,6 +143,11 @@ impl<T: Clone> Session<T> {
     /// Tells the time, in milliseconds on any clock that does not go back. Only the windows of streams look at it.
     pub fn set_time(&mut self, now: f64) {
         self.now = now;
+    }
+
+    /// Whether the time matters now: a stream is being sent.
+    pub fn needs_time(&self) -> bool {
+        !self.writers.is_empty()
     }
 
     /// Takes one message. An error ends the session: an abort message is queued, and the transport is to be closed
@@ -146,6 +162,14 @@ impl<T: Clone> Session<T> {
             self.abort(&Value::error(error.class(), error.to_string()));
         }
         handled
+    }
+
+    /// Takes note of a message that the transport did not take whole because of its length: it ends the session as one
+    /// over [`Limits::max_message_size`] does.
+    pub fn handle_too_long(&mut self) -> Result<(), ProtocolError> {
+        let error = ProtocolError::MessageTooLong(self.limits.max_message_size);
+        self.abort(&Value::error(error.class(), error.to_string()));
+        Err(error)
     }
 
     /// The next message for the peer.
@@ -177,10 +201,12 @@ impl<T: Clone> Session<T> {
 
     /// Table sizes.
     pub fn stats(&self) -> Stats {
+        // What stands for a main object that is refused is nothing that could be given back.
+        let refused = matches!(self.exports.get(0), Some(Export::Result { .. }));
         Stats {
             exports: self.exports.len(),
             imports: self.imports.len(),
-            promises: self.promises.len(),
+            promises: self.promises.len() - usize::from(refused),
         }
     }
 
@@ -232,13 +258,22 @@ impl<T: Clone> Session<T> {
             self.send_map(import, path, captures, instructions, result);
             return result;
         }
-        let instructions = instructions
-            .iter()
-            .filter_map(|text| parse(text, usize::MAX).ok())
-            .collect();
+        let Ok(instructions) = Tape::read(format!("[{}]", instructions.join(",")), usize::MAX) else {
+            // They are the recorder's, which writes JSON.
+            self.discard(Value::Array(captures));
+            let result = self.promises.pending();
+            self.settle(
+                result,
+                Err(Value::error(
+                    "TypeError",
+                    "the instructions of a map are not JSON",
+                )),
+            );
+            return result;
+        };
         let body = map::Body {
             captures,
-            instructions,
+            instructions: Arc::new(instructions),
         };
         self.operate(subject, path, Action::Map(body))
     }
@@ -318,7 +353,11 @@ impl<T: Clone> Session<T> {
     pub fn release(&mut self, import: ImportId) {
         if let Some(count) = self.imports.release(import.0) {
             self.writers.remove(&import);
-            self.send(format!("[\"release\",{},{count}]", import.0));
+            let mut out = message("release", import.0);
+            out.push(',');
+            write_integer(&mut out, count);
+            out.push(']');
+            self.send(out);
         }
     }
 
@@ -337,7 +376,7 @@ impl<T: Clone> Session<T> {
         let pipe = self.pipes.get_mut(&id)?;
         let (item, size, acknowledge) = pipe.take()?;
         self.queued_bytes = self.queued_bytes.saturating_sub(size);
-        if let Some(promise) = acknowledge {
+        for promise in acknowledge.into_iter().flatten() {
             self.settle(promise, Ok(Value::Undefined));
         }
         Some(item)
@@ -355,19 +394,19 @@ impl<T: Clone> Session<T> {
             };
             let bytes = &mut collected.blob.bytes;
             let problem = match item {
-                pipe::Item::Chunk(Value::Bytes(chunk, _))
+                pipe::Item::Chunk(Value::Bytes(chunk, BytesKind::Uint8Array))
                     if bytes.len() + chunk.len() <= self.limits.max_blob_size =>
                 {
                     bytes.extend_from_slice(&chunk);
                     continue;
                 }
-                pipe::Item::Chunk(Value::Bytes(..)) => {
+                pipe::Item::Chunk(Value::Bytes(_, BytesKind::Uint8Array)) => {
                     let text = format!("the blob is larger than {} bytes", self.limits.max_blob_size);
                     Some(Value::error("RangeError", text))
                 }
                 pipe::Item::Chunk(other) => {
                     self.discard(other);
-                    Some(Value::error("TypeError", "a chunk of the blob is not bytes"))
+                    Some(Value::error("TypeError", "Received non-Uint8Array chunk"))
                 }
                 pipe::Item::Failed(error) => Some(error),
                 pipe::Item::End => None,
@@ -379,7 +418,7 @@ impl<T: Clone> Session<T> {
                 Some(error) => Err(error),
                 None => Ok(Value::Blob(Box::new(collected.blob))),
             };
-            self.cancel_pipe(id, "the blob is not read any further");
+            self.cancel_pipe(id, &Value::error("Error", "the blob is not read any further"));
             self.settle(collected.promise, outcome);
             return;
         }
@@ -387,17 +426,23 @@ impl<T: Clone> Session<T> {
 
     /// Stops reading: writes that wait and all later ones are rejected with `reason`. To be called once for every
     /// readable that was delivered; after the stream's end it only frees the entry.
-    pub fn cancel_pipe(&mut self, id: PipeId, reason: &str) {
+    pub fn cancel_pipe(&mut self, id: PipeId, reason: &Value<Capability<T>>) {
         let Some(pipe) = self.pipes.get_mut(&id) else {
             return;
         };
-        let (size, waiting) = pipe.cancel(reason);
-        self.queued_bytes = self.queued_bytes.saturating_sub(size);
-        for promise in waiting {
-            self.settle(promise, Err(Value::error("Error", reason)));
-        }
+        let unread = pipe.cancel(reason);
+        self.queued_bytes = self.queued_bytes.saturating_sub(unread.size);
         if !self.exports.holds_pipe(id) {
             self.pipes.remove(&id);
+        }
+        for item in unread.items {
+            self.discard(item.into_value());
+        }
+        for promise in unread.waiting {
+            let reason = reason
+                .clone()
+                .try_map::<Capability<T>, ()>(&mut |_| Ok(Value::Undefined));
+            self.settle(promise, Err(reason.unwrap_or(Value::Undefined)));
         }
     }
 
@@ -434,6 +479,13 @@ impl<T: Clone> Session<T> {
         self.waits.clear();
     }
 
+    /// Gives up the result of a call of ours.
+    fn release_call(&mut self, import: i64) {
+        let mut out = message("release", import);
+        out.push_str(",1]");
+        self.send(out);
+    }
+
     fn send(&mut self, message: String) {
         if !self.ended {
             self.message_bytes += message.len();
@@ -449,11 +501,11 @@ impl<T: Clone> Session<T> {
         }
         // One level of an expression takes at most a few of JSON: an escaped array two, a call's arguments three.
         let json_depth = self.limits.max_depth.saturating_mul(4).saturating_add(8);
-        let json = parse(text, json_depth).map_err(|error| match error {
+        let tape = Tape::read(text, json_depth).map_err(|error| match error {
             ReadError::TooDeep { .. } => ProtocolError::TooDeep(self.limits.max_depth),
             syntax @ ReadError::Syntax { .. } => ProtocolError::NotJson(syntax),
         })?;
-        match Message::read(json)? {
+        match Message::read(tape.root())? {
             Message::Push(expression) => self.push(expression, false, text.len()),
             Message::Stream(expression) => self.push(expression, true, text.len()),
             Message::Pipe => {
@@ -506,7 +558,7 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    fn decode(&mut self, expression: Json, size: usize) -> Result<Value<Capability<T>>, ProtocolError> {
+    fn decode(&mut self, expression: Node<'_>, size: usize) -> Result<Value<Capability<T>>, ProtocolError> {
         let limits = self.limits;
         decode(
             expression,
@@ -569,6 +621,11 @@ impl<T: Clone> Session<T> {
             }
             Action::Get => None,
             Action::Call(args) => Some(args),
+            Action::Map(body) if path.is_empty() => {
+                self.imports.dup(import);
+                let stub = Value::Capability(Capability::Stub(ImportId(import)));
+                return self.run_map(result, stub, body);
+            }
             Action::Map(body) => {
                 // A map of the peer's over something that lives there: what it leads to is fetched, the map runs here.
                 let step = self.promises.pending();
@@ -591,18 +648,27 @@ impl<T: Clone> Session<T> {
                 return self.drop_promise(step);
             }
         };
-        let mut out = format!("[\"push\",[\"pipeline\",{import},");
+        let mut out = String::with_capacity(MESSAGE);
+        out.push_str("[\"push\",[\"pipeline\",");
+        write_integer(&mut out, import);
+        out.push(',');
         write_path(&mut out, &path);
-        if let Some(args) = args {
+        let mut written = Ok(());
+        if let Some(args) = &args {
             out.push(',');
-            let written = self.write_args(&args, &mut out);
-            self.discard(Value::Array(args));
-            if let Err(error) = written {
-                return self.settle(result, Err(Value::error("TypeError", error.text())));
-            }
+            written = self.write_args(args, &mut out);
         }
-        out.push_str("]]");
-        self.send_push(out, result);
+        match written {
+            Ok(()) => {
+                out.push_str("]]");
+                self.send_push(out, result);
+            }
+            Err(error) => self.settle(result, Err(error.to_error())),
+        }
+        // Not before: what the message names must not be released by one that goes ahead of it.
+        if let Some(args) = args {
+            self.discard(Value::Array(args));
+        }
     }
 
     /// Appends arguments, continuing at the level of the call.
@@ -647,14 +713,15 @@ impl<T: Clone> Session<T> {
                 failed = Some(error);
             }
         }
-        self.discard(Value::Array(captures));
         if let Some(error) = failed {
-            return self.settle(result, Err(Value::error("TypeError", error.text())));
+            self.discard(Value::Array(captures));
+            return self.settle(result, Err(error.to_error()));
         }
         out.push_str("],[");
         out.push_str(&instructions.join(","));
         out.push_str("]]]");
         self.send_push(out, result);
+        self.discard(Value::Array(captures));
     }
 
     fn send_push(&mut self, message: String, result: PromiseId) {
@@ -683,7 +750,7 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    fn push(&mut self, expression: Json, stream: bool, size: usize) -> Result<(), ProtocolError> {
+    fn push(&mut self, expression: Node<'_>, stream: bool, size: usize) -> Result<(), ProtocolError> {
         self.room_for_exports()?;
         let value = self.decode(expression, size)?;
         let id = self.exports.reserve();
@@ -714,7 +781,8 @@ impl<T: Clone> Session<T> {
     }
 
     fn pulled(&mut self, id: i64) -> Result<(), ProtocolError> {
-        let refusal = match self.exports.get(id).ok_or(ProtocolError::NoSuchExport(id))? {
+        let export = self.exports.get(id);
+        let refusal = match export.ok_or_else(|| ProtocolError::NoSuchExport(id.to_string()))? {
             Export::Result { promise, .. } => {
                 let promise = *promise;
                 if self.exports.pull(id) {
@@ -724,19 +792,23 @@ impl<T: Clone> Session<T> {
             }
             Export::Target { target, .. } if id == 0 => {
                 let main = target.clone();
-                let export = self.exports.target(main, false);
-                self.send(format!("[\"resolve\",0,[\"export\",{export}]]"));
+                if self.exports.pull_target(id) {
+                    let export = self.exports.target(main, false);
+                    self.send(format!("[\"resolve\",0,[\"export\",{export}]]"));
+                }
                 return Ok(());
             }
             Export::Target { sink: false, .. } => "Tried to resolve a non-promise stub.",
             Export::Target { .. } | Export::Pipe(_) => "Cannot pull a WritableStream stub",
         };
-        let mut out = format!("[\"reject\",{id},");
-        let error: Value<Capability<T>> = Value::error("Error", refusal);
-        // An error always gets through.
-        let _ = encode(&error, 0, &mut out, &mut self.encoder(true));
-        out.push(']');
-        self.send(out);
+        if self.exports.pull_target(id) {
+            let mut out = format!("[\"reject\",{id},");
+            let error: Value<Capability<T>> = Value::error("Error", refusal);
+            // An error always gets through.
+            let _ = encode(&error, 0, &mut out, &mut self.encoder(true));
+            out.push(']');
+            self.send(out);
+        }
         Ok(())
     }
 
@@ -752,7 +824,8 @@ impl<T: Clone> Session<T> {
             Ok(value) => ("resolve", value),
             Err(value) => ("reject", value),
         };
-        let mut out = format!("[\"{word}\",{id},");
+        let mut out = message(word, id);
+        out.push(',');
         let length = out.len();
         let thrown = outcome.is_err();
         let mut encoder = self.encoder(thrown);
@@ -760,7 +833,7 @@ impl<T: Clone> Session<T> {
         if let Err(error) = encode(value, 0, &mut out, &mut encoder) {
             crate::expression::Encode::undo(&mut encoder, mark);
             out.truncate(length);
-            let error: Value<Capability<T>> = Value::error("TypeError", error.text());
+            let error: Value<Capability<T>> = error.to_error();
             out = format!("[\"reject\",{id},");
             // An error always gets through.
             let _ = encode(&error, 0, &mut out, &mut self.encoder(true));
@@ -788,14 +861,18 @@ impl<T: Clone> Session<T> {
                 self.drop_promise(promise);
             }
             Some(Export::Pipe(id)) => {
-                let ended = self.pipes.get_mut(&id).is_some_and(|pipe| {
-                    pipe.fail_if_open("WritableStream RPC stub was disposed without calling close()");
-                    pipe.is_done()
-                });
-                if ended {
+                let text = "WritableStream RPC stub was disposed without calling close()";
+                let Some(pipe) = self.pipes.get_mut(&id) else {
+                    return Ok(());
+                };
+                if pipe.is_cancelled() {
                     self.pipes.remove(&id);
-                } else {
+                } else if pipe.is_claimed() {
+                    pipe.fail_if_open(text);
                     self.pipe_readable(id);
+                } else {
+                    // Its readable end can be named no more.
+                    self.cancel_pipe(id, &Value::error("Error", text));
                 }
             }
         }
@@ -803,15 +880,25 @@ impl<T: Clone> Session<T> {
     }
 
     /// A resolve or reject of one of our imports. One for an unknown id crossed our release, which is normal.
-    fn settled_by_peer(&mut self, id: i64, expression: Json, resolved: bool) -> Result<(), ProtocolError> {
-        if !resolved && self.imports.get(id).is_none() {
+    fn settled_by_peer(
+        &mut self,
+        id: Option<i64>,
+        expression: Node<'_>,
+        resolved: bool,
+    ) -> Result<(), ProtocolError> {
+        let known = id.filter(|id| self.imports.get(*id).is_some());
+        let Some(id) = known else {
+            if resolved {
+                let value = self.decode(expression, 0)?;
+                self.discard(value);
+            }
             return Ok(());
-        }
+        };
         let value = self.decode(expression, 0)?;
         let outcome = if resolved { Ok(value) } else { Err(value) };
         match self.imports.settle(id) {
             Some(Import::Call { promise, .. } | Import::Promise { promise }) => {
-                self.send(format!("[\"release\",{id},1]"));
+                self.release_call(id);
                 self.settle(promise, outcome);
             }
             Some(Import::Stream { writer, sent }) => self.acknowledged(ImportId(writer), sent, outcome),
@@ -819,6 +906,19 @@ impl<T: Clone> Session<T> {
         }
         Ok(())
     }
+}
+
+/// Bytes that most messages take.
+const MESSAGE: usize = 64;
+
+/// The start of a message about one entry of a table.
+fn message(word: &str, id: i64) -> String {
+    let mut out = String::with_capacity(MESSAGE);
+    out.push_str("[\"");
+    out.push_str(word);
+    out.push_str("\",");
+    write_integer(&mut out, id);
+    out
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Values: what arguments, results and errors are made of.
 
+use crate::json::{Json, javascript_text};
+
 /// A value of JavaScript's kinds. `C` stands for capabilities: whatever the layer at hand uses for stubs, targets and
 /// streams.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -183,7 +185,7 @@ impl std::fmt::Display for PathKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Name(name) => f.write_str(name),
-            Self::Index(index) => write!(f, "{index}"),
+            Self::Index(index) => f.write_str(&javascript_text(&Json::Number(*index))),
         }
     }
 }
@@ -238,37 +240,34 @@ impl<C> Value<C> {
     /// A member, of an object.
     pub fn member(&self, name: &str) -> Option<&Self> {
         let Self::Object(members) = self else { return None };
-        members
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value)
+        find(members, name)
     }
 
     /// Follows a path of own members, up to the first capability.
     pub fn walk<'a>(&'a self, path: &'a [PathKey]) -> Reached<'a, C> {
-        let mut value = self;
+        // `None` is undefined, where nothing is.
+        let mut value = Some(self);
         for (index, key) in path.iter().enumerate() {
-            let next = match (value, key) {
-                (Self::Capability(capability), _) => return Reached::Capability(capability, &path[index..]),
-                (Self::Undefined, key) => return Reached::Nowhere(key),
-                (Self::Object(members), PathKey::Name(name)) if !is_prototype_name(name) => members
-                    .iter()
-                    .find(|(member, _)| member == name)
-                    .map(|(_, value)| value),
+            value = match (value, key) {
+                (_, PathKey::Name(name)) if is_prototype_name(name) => None,
+                (None | Some(Self::Undefined), key) => return Reached::Nowhere(key),
+                (Some(Self::Capability(capability)), _) => {
+                    return Reached::Capability(capability, &path[index..]);
+                }
+                (Some(Self::Object(members)), PathKey::Name(name)) => find(members, name),
+                // JavaScript's names are texts.
+                (Some(Self::Object(members)), index) => find(members, &index.to_string()),
                 // A number that is no index casts to one that is out of range or is told apart by its fraction.
-                (Self::Array(items), PathKey::Index(at)) if *at >= 0.0 && at.fract() == 0.0 => {
+                (Some(Self::Array(items)), PathKey::Index(at)) if *at >= 0.0 && at.fract() == 0.0 => {
                     items.get(*at as usize)
                 }
                 _ => None,
             };
-            match next {
-                Some(next) => value = next,
-                None => return path.get(index + 1).map_or(Reached::Undefined, Reached::Nowhere),
-            }
         }
         match value {
-            Self::Capability(capability) => Reached::Capability(capability, &[]),
-            other => Reached::Value(other),
+            Some(Self::Capability(capability)) => Reached::Capability(capability, &[]),
+            Some(other) => Reached::Value(other),
+            None => Reached::Undefined,
         }
     }
 
@@ -373,6 +372,13 @@ impl<C> Value<C> {
     pub fn error(name: &str, message: impl Into<String>) -> Self {
         Self::Error(Box::new(ErrorValue::new(name, message)))
     }
+}
+
+fn find<'a, C>(members: &'a [(String, Value<C>)], name: &str) -> Option<&'a Value<C>> {
+    members
+        .iter()
+        .find(|(member, _)| member == name)
+        .map(|(_, value)| value)
 }
 
 impl<C> ErrorValue<C> {

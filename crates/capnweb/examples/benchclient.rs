@@ -4,9 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use capnweb::{
-    Capability, Error, NoMain, ReadableStream, SessionOptions, Stub, Value, batch_over_http, connect,
-};
+use capnweb::{BatchClient, Capability, Error, NoMain, ReadableStream, SessionOptions, Stub, Value, connect};
 use futures_util::stream;
 
 /// How long a round of small calls takes.
@@ -115,12 +113,14 @@ async fn round(row: &str, main: &Stub, http: &str) -> Result<f64, Error> {
             .await
         }
         "batch" => {
+            let client = BatchClient::new();
             repeat(async || {
-                let answers = batch_over_http(http, &[], SessionOptions::default(), async |main| {
-                    let calls = (0..10).map(|i| main.call("square", [i.into()]).into_future());
-                    futures_util::future::try_join_all(calls).await
-                })
-                .await?;
+                let answers = client
+                    .batch(http, &[], SessionOptions::default(), async |main| {
+                        let calls = (0..10).map(|i| main.call("square", [i.into()]).into_future());
+                        futures_util::future::try_join_all(calls).await
+                    })
+                    .await?;
                 check(answers.last().and_then(Value::as_f64) == Some(81.0))?;
                 Ok(10.0)
             })

@@ -5,10 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use tokio::sync::Notify;
 
 use crate::core::Core;
-use crate::driver::{Received, Running, Wire, deliver, drive};
+use crate::driver::{Input, Received, Running, Stop, Wire, deliver, drive};
 use crate::{Error, Session, SessionError, SessionOptions, Stub, Target};
 
 /// No answer to a batch.
@@ -32,10 +38,20 @@ pub async fn serve_batch(
     options: SessionOptions,
     deadline: Duration,
 ) -> Result<String, BatchError> {
+    serve_batch_with(body, options, |_| main, deadline).await
+}
+
+/// As [`serve_batch`], for a main object that needs the session.
+pub(crate) async fn serve_batch_with(
+    body: &str,
+    options: SessionOptions,
+    main: impl FnOnce(&Session) -> Arc<dyn Target>,
+    deadline: Duration,
+) -> Result<String, BatchError> {
     if body.is_empty() {
         return Ok(String::new());
     }
-    let core = options.core(main);
+    let core = options.core_with(main);
     let shared = Arc::new(Shared::default());
     let lines = Lines {
         // A trailing newline is an empty last message, which is malformed; that is the peer's to avoid.
@@ -146,70 +162,77 @@ async fn exchange(
     // Calls of the server's run, and their answers go nowhere.
     let mut running = Running::new();
     for line in answer.split('\n').filter(|_| !answer.is_empty()) {
-        core.drive(|state| state.session.handle_message(line))
-            .map_err(|error| Error::new(error.class(), error.to_string()))?;
-        if let Some(error) = deliver(core, &mut running, &mut false) {
-            return Err(error);
-        }
+        deliver(core, Input::Message(line.into()), &mut running, &mut false).map_err(|stop| match stop {
+            Stop::Aborted(error) => error,
+            Stop::Fault(fault) => Error::new(fault.class(), fault.to_string()),
+        })?;
     }
     Ok(())
 }
 
-/// [`batch`] to an `http:` URL, with headers of your own. At most `options.send_deadline` for the whole exchange.
-pub async fn batch_over_http<R>(
-    url: &str,
-    headers: &[(&str, &str)],
-    options: SessionOptions,
-    calls: impl AsyncFnOnce(Stub) -> R,
-) -> R {
-    let (deadline, limit) = (
-        options.send_deadline,
-        options.limits.max_message_size.saturating_mul(4),
-    );
-    let post = async |body: String| {
-        tokio::time::timeout(deadline, post(url, headers, body, limit))
-            .await
-            .unwrap_or_else(|_| Err(Error::new("Error", "the server did not answer the batch in time")))
-    };
-    batch(options, post, calls).await
+/// Sends batches to `http:` URLs, over connections that are kept for the next one. Clones share them.
+#[derive(Debug, Clone)]
+pub struct BatchClient(Client<HttpConnector, Full<Bytes>>);
+
+impl Default for BatchClient {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
-async fn post(url: &str, headers: &[(&str, &str)], body: String, limit: usize) -> Result<String, Error> {
-    use http::header::{HOST, HeaderName, HeaderValue};
-    use http_body_util::{BodyExt, Full, Limited};
-    let fault = |error: &dyn std::fmt::Display| Error::new("TypeError", format!("fetch failed: {error}"));
-    let uri: http::Uri = url.parse().map_err(|error| fault(&error))?;
-    let host = uri
-        .authority()
-        .filter(|_| uri.scheme_str() == Some("http"))
-        .ok_or_else(|| fault(&"not an http: URL"))?
-        .clone();
-    let mut request = http::Request::post(uri.path_and_query().map_or("/", |target| target.as_str()))
-        .header(HOST, host.as_str())
-        .body(Full::new(bytes::Bytes::from(body)))
-        .map_err(|error| fault(&error))?;
-    for (name, value) in headers {
-        let (Ok(name), Ok(mut value)) = (HeaderName::try_from(*name), HeaderValue::try_from(*value)) else {
-            return Err(fault(&"a header has characters that cannot be sent"));
-        };
-        value.set_sensitive(true);
-        request.headers_mut().append(name, value);
+impl BatchClient {
+    /// A client without a connection. It belongs to the tokio runtime it is first used on.
+    pub fn new() -> Self {
+        let mut connector = HttpConnector::new();
+        // Small messages must not wait for a full segment.
+        connector.set_nodelay(true);
+        Self(Client::builder(TokioExecutor::new()).build(connector))
     }
-    let name = host.host().trim_matches(['[', ']']);
-    let stream = tokio::net::TcpStream::connect((name, host.port_u16().unwrap_or(80)))
-        .await
-        .map_err(|error| fault(&error))?;
-    // A socket that refuses still works.
-    let _ = stream.set_nodelay(true);
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream))
-            .await
+
+    /// [`batch`] to a URL, with headers of your own. At most `options.send_deadline` for the whole exchange.
+    pub async fn batch<R>(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        options: SessionOptions,
+        calls: impl AsyncFnOnce(Stub) -> R,
+    ) -> R {
+        let (deadline, limit) = (
+            options.send_deadline,
+            options.limits.max_message_size.saturating_mul(4),
+        );
+        let post = async |body: String| {
+            tokio::time::timeout(deadline, self.post(url, headers, body, limit))
+                .await
+                .unwrap_or_else(|_| Err(Error::new("Error", "the server did not answer the batch in time")))
+        };
+        batch(options, post, calls).await
+    }
+
+    async fn post(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: String,
+        limit: usize,
+    ) -> Result<String, Error> {
+        let fault = |error: &dyn std::fmt::Display| Error::new("TypeError", format!("fetch failed: {error}"));
+        let uri: http::Uri = url.parse().map_err(|error| fault(&error))?;
+        if uri.scheme_str() != Some("http") || uri.host().is_none() {
+            return Err(fault(&"not an http: URL"));
+        }
+        let mut request = http::Request::post(uri)
+            .body(Full::new(Bytes::from(body)))
             .map_err(|error| fault(&error))?;
-    let exchange = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| fault(&error))?;
+        for (name, value) in headers {
+            let (Ok(name), Ok(mut value)) = (HeaderName::try_from(*name), HeaderValue::try_from(*value))
+            else {
+                return Err(fault(&"a header has characters that cannot be sent"));
+            };
+            value.set_sensitive(true);
+            request.headers_mut().append(name, value);
+        }
+        let response = self.0.request(request).await.map_err(|error| fault(&error))?;
         let status = response.status();
         if !status.is_success() {
             let text = status.canonical_reason().unwrap_or_default();
@@ -219,14 +242,15 @@ async fn post(url: &str, headers: &[(&str, &str)], body: String, limit: usize) -
         let body = Limited::new(response.into_body(), limit).collect().await;
         let body = body.map_err(|error| fault(&error))?.to_bytes();
         String::from_utf8(body.into()).map_err(|_| fault(&"the response is not UTF-8"))
-    };
-    // The connection is driven only as long as the exchange needs it.
-    tokio::select! {
-        biased;
-        answer = exchange => answer,
-        ended = connection => Err(match ended {
-            Ok(()) => fault(&"the server closed the connection"),
-            Err(error) => fault(&error),
-        }),
     }
+}
+
+/// One [`BatchClient::batch`] with a client of its own.
+pub async fn batch_over_http<R>(
+    url: &str,
+    headers: &[(&str, &str)],
+    options: SessionOptions,
+    calls: impl AsyncFnOnce(Stub) -> R,
+) -> R {
+    BatchClient::new().batch(url, headers, options, calls).await
 }

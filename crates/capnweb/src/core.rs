@@ -1,7 +1,9 @@
 //! One session as its handles and its driver share it.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
 
@@ -11,6 +13,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::promise::{Base, Cell};
 use crate::stream::{Next, Writer, pump};
+use crate::target::NoMain;
 use crate::{Capability, Error, Limits, Promise, ReadableStream, Stub, Target, Value, WritableStream};
 
 pub(crate) type WireValue = capnweb_proto::Value<Wire<Local>>;
@@ -33,7 +36,7 @@ impl Local {
     }
 
     pub(crate) fn into_target(mut self) -> Arc<dyn Target> {
-        self.0.take().unwrap_or_else(|| Arc::new(crate::target::NoMain))
+        self.0.take().unwrap_or_else(|| Arc::new(NoMain))
     }
 }
 
@@ -78,6 +81,8 @@ pub(crate) enum Dropped {
 pub(crate) struct Core {
     state: Mutex<State>,
     dropped: Mutex<Vec<Dropped>>,
+    /// Whether that list has anything: most uses of the session find that it has not.
+    any_dropped: AtomicBool,
     /// The driver has something to do.
     pub(crate) wake: Notify,
     /// Something was answered, or the session broke.
@@ -113,8 +118,6 @@ pub(crate) struct Later {
     pulls: Vec<(Promise, PromiseId)>,
     /// References that were needed until the message was written.
     promises: Vec<PromiseId>,
-    /// Streams to be sent.
-    pumps: Vec<(ImportId, ReadableStream)>,
 }
 
 impl Core {
@@ -123,7 +126,11 @@ impl Core {
         limits: Limits,
         on_send_error: Option<capnweb_proto::OnSendError>,
     ) -> Arc<Self> {
+        let nothing = (&*main as &dyn Any).is::<NoMain>();
         let mut session = Session::new(Local::new(main), limits);
+        if nothing {
+            session.refuse_main(WireValue::error("Error", NoMain::TEXT));
+        }
         if let Some(hook) = on_send_error {
             session.on_send_error(hook);
         }
@@ -140,6 +147,7 @@ impl Core {
                 next_on_broken: 0,
             }),
             dropped: Mutex::new(Vec::new()),
+            any_dropped: AtomicBool::new(false),
             wake: Notify::new(),
             changed: Notify::new(),
             clock: Instant::now(),
@@ -152,6 +160,10 @@ impl Core {
             .state
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
+        // What is added after this look wakes the driver, which looks again.
+        if !self.any_dropped.swap(false, Ordering::AcqRel) {
+            return state;
+        }
         let dropped = std::mem::take(
             &mut *self
                 .dropped
@@ -168,9 +180,10 @@ impl Core {
                     state.writers.remove(&id);
                     state.session.release(id);
                 }
-                Dropped::Pipe(id) => state
-                    .session
-                    .cancel_pipe(id, "ReadableStream RPC stub was disposed without being consumed"),
+                Dropped::Pipe(id) => {
+                    let text = "ReadableStream RPC stub was disposed without being consumed";
+                    state.session.cancel_pipe(id, &WireValue::error("Error", text));
+                }
                 Dropped::Main => state.shut_down = true,
             }
         }
@@ -202,12 +215,28 @@ impl Core {
     pub(crate) fn drive<R>(&self, use_it: impl FnOnce(&mut State) -> R) -> R {
         let outer = ASIDE.replace(Some(Vec::new()));
         let mut state = self.lock();
-        state
-            .session
-            .set_time(self.clock.elapsed().as_secs_f64() * 1000.0);
+        if state.session.needs_time() {
+            state
+                .session
+                .set_time(self.clock.elapsed().as_secs_f64() * 1000.0);
+        }
         let result = use_it(&mut state);
         drop(state);
         drop(ASIDE.replace(outer));
+        result
+    }
+
+    /// As [`drive`](Self::drive), for whatever puts values into the session.
+    pub(crate) fn drive_and_put<R>(self: &Arc<Self>, use_it: impl FnOnce(&mut State, &mut Later) -> R) -> R {
+        let mut later = Later::default();
+        let result = self.drive(|state| {
+            let result = use_it(state, &mut later);
+            for promise in later.promises.drain(..) {
+                state.session.drop_result(promise);
+            }
+            result
+        });
+        self.finish(later);
         result
     }
 
@@ -242,10 +271,6 @@ impl Core {
                 });
             });
         }
-        for (pipe, stream) in later.pumps {
-            let writer = self.writer(pipe);
-            tokio::spawn(pump(stream, writer));
-        }
     }
 
     /// Gives something back when its handle is dropped.
@@ -254,6 +279,7 @@ impl Core {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .push(dropped);
+        self.any_dropped.store(true, Ordering::Release);
         self.wake.notify_one();
     }
 
@@ -344,7 +370,9 @@ impl Core {
                 Wire::Writable(id) => Capability::Writable(WritableStream::remote(Arc::clone(self), id)),
                 Wire::Readable(id) => Capability::Readable(ReadableStream::remote(Arc::clone(self), id)),
                 // The session does not hand these out.
-                Wire::Pipe(_) | Wire::Promise(_) | Wire::Property(..) => return Ok(Value::Undefined),
+                Wire::Source(_) | Wire::Pipe(_) | Wire::Promise(_) | Wire::Property(..) => {
+                    return Ok(Value::Undefined);
+                }
             }))
         });
         match local {
@@ -361,14 +389,10 @@ impl Core {
                     Some(id) => Wire::Stub(id),
                     None => Wire::Target(Local::new(stub.into_target())),
                 }),
-                Capability::Readable(stream) => match stream.pipe_of(self) {
-                    Some(id) => WireValue::Capability(Wire::Readable(id)),
-                    None => {
-                        let id = state.session.open_pipe();
-                        later.pumps.push((id, stream));
-                        WireValue::Capability(Wire::Pipe(id))
-                    }
-                },
+                // One that the peer sends as well: the protocol has no way to send a stream home, so it passes through.
+                Capability::Readable(stream) => {
+                    WireValue::Capability(Wire::Source(Local::new(Arc::new(stream))))
+                }
                 Capability::Writable(stream) => WireValue::Capability(match stream.import_of(self) {
                     Some(id) => Wire::Writable(id),
                     None => Wire::Sink(Local::new(stream.into_target())),
@@ -415,6 +439,16 @@ impl Core {
         later.promises.push(id);
         later.pulls.push((promise, id));
         WireValue::Capability(Wire::Promise(id))
+    }
+
+    /// Sends a stream of ours, now that the message that names it is on its way.
+    pub(crate) fn send_stream(self: &Arc<Self>, pipe: ImportId, source: Local) {
+        let source: Arc<dyn Any + Send + Sync> = source.into_target();
+        // Nothing else is made a source.
+        if let Ok(stream) = source.downcast::<ReadableStream>() {
+            let writer = self.writer(pipe);
+            tokio::spawn(pump(ReadableStream::clone(&stream), writer));
+        }
     }
 
     /// Hands a reader what has come, if both are there.
@@ -493,10 +527,10 @@ impl Core {
             }
         });
         match registered {
-            Ok(id) => Registration(Some((Arc::downgrade(self), id))),
+            Ok(id) => Registration(Registered::Session(Arc::downgrade(self), id)),
             Err((error, callback)) => {
                 callback(&error);
-                Registration(None)
+                Registration::default()
             }
         }
     }
@@ -505,23 +539,56 @@ impl Core {
 /// An on-broken callback that is registered. Dropping it takes the callback back.
 #[derive(Default)]
 #[must_use = "the callback is taken back when this is dropped"]
-pub struct Registration(Option<(Weak<Core>, u64)>);
+pub struct Registration(Registered);
+
+#[derive(Default)]
+enum Registered {
+    /// It has run, or is to stay.
+    #[default]
+    No,
+    Session(Weak<Core>, u64),
+    Promise(Arc<Slot>),
+}
+
+/// A callback that waits for a promise, and then for what that resolved to.
+pub(crate) struct Slot(Mutex<Option<OnBroken>>);
+
+impl Slot {
+    pub(crate) fn new(callback: OnBroken) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(callback))))
+    }
+
+    pub(crate) fn take(&self) -> Option<OnBroken> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()
+    }
+}
 
 impl Registration {
+    pub(crate) fn of_promise(slot: Arc<Slot>) -> Self {
+        Self(Registered::Promise(slot))
+    }
+
     /// Leaves the callback registered for the life of the session.
     pub fn forget(mut self) {
-        self.0 = None;
+        self.0 = Registered::No;
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if let Some((core, id)) = self.0.take()
-            && let Some(core) = core.upgrade()
-        {
-            // Dropped outside of the lock: it is the application's.
-            let callback = core.with(|state| state.on_broken.remove(&id));
-            drop(callback);
+        match std::mem::take(&mut self.0) {
+            Registered::No => {}
+            Registered::Session(core, id) => {
+                if let Some(core) = core.upgrade() {
+                    // Dropped outside of the lock: it is the application's.
+                    let callback = core.with(|state| state.on_broken.remove(&id));
+                    drop(callback);
+                }
+            }
+            Registered::Promise(slot) => drop(slot.take()),
         }
     }
 }

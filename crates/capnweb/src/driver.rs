@@ -29,6 +29,8 @@ pub(crate) enum Received {
     Text(Utf8Bytes),
     /// Something that is no message.
     Garbage,
+    /// A message longer than the limit, of which no more is taken.
+    TooLong,
     /// The end, as the application is told of it.
     Closed(String),
 }
@@ -53,12 +55,6 @@ enum Woke {
     Broken,
     /// What was fed does not go out.
     Stalled,
-}
-
-enum Delivery {
-    /// With the stubs and streams among its arguments, which the peer gets back when the method has finished.
-    Call(CallId, Arc<dyn Target>, Call, Vec<Capability>),
-    Get(CallId, Arc<dyn Target>, String),
 }
 
 /// Runs a session to its end.
@@ -109,20 +105,38 @@ async fn pump(
     let mut stalled = None;
     // Somebody here has got a result.
     let mut answered = false;
+    let mut input = Input::Nothing;
     loop {
-        if let Some(error) = deliver(core, &mut running, &mut answered) {
-            let reason = error.message();
-            return (Ok(()), error, Some(reason));
-        }
-        if core.drive(|state| state.shut_down) {
-            let text = "RPC session was shut down by disposing the main stub";
-            return (Ok(()), Error::new("Error", text), Some(text.into()));
-        }
+        let delivered = deliver(
+            core,
+            std::mem::replace(&mut input, Input::Nothing),
+            &mut running,
+            &mut answered,
+        );
+        let queued = match delivered {
+            Ok(Delivered { shut_down: true, .. }) => {
+                // What was answered before is the peer's.
+                feed_rest(core, wire, &mut outgoing);
+                let text = "RPC session was shut down by disposing the main stub";
+                return (Ok(()), Error::new("Error", text), Some(text.into()));
+            }
+            Ok(Delivered { queued_bytes, .. }) => queued_bytes,
+            Err(Stop::Aborted(error)) => {
+                let reason = error.message();
+                return (Ok(()), error, Some(reason));
+            }
+            Err(Stop::Fault(fault)) => {
+                // Calls that came before it in the same message are not delivered any more.
+                feed_rest(core, wire, &mut outgoing);
+                let reason = filtered(options, &fault);
+                let error = Error::new(fault.class(), fault.to_string());
+                return (Err(fault.into()), error, Some(reason));
+            }
+        };
         let woke = std::future::poll_fn(|cx| {
             if burst < BURST {
                 // A peer that does not read is not read from either, beyond a bound.
-                let behind = outgoing.len() > 10_000
-                    || core.drive(|state| state.session.message_bytes()) > options.limits.max_queued_bytes;
+                let behind = outgoing.len() > 10_000 || queued > options.limits.max_queued_bytes;
                 if !behind && let Poll::Ready(received) = wire.poll_recv(cx) {
                     burst += 1;
                     return Poll::Ready(Woke::Message(received));
@@ -137,7 +151,7 @@ async fn pump(
                     return Poll::Ready(Woke::Command);
                 }
             }
-            // NoMain more is ready. What was just answered is likely to make the application call again, so that runs
+            // Nothing more is ready. What was just answered is likely to make the application call again, so that runs
             // first, once: then its calls leave together with the releases of what they follow.
             if std::mem::take(&mut answered) {
                 cx.waker().wake_by_ref();
@@ -183,39 +197,28 @@ async fn pump(
             }
             Poll::Pending
         });
-        let received = match woke.await {
+        input = match woke.await {
             Woke::Command => continue,
             Woke::Stalled => {
                 let error = SessionError::Stalled(options.send_deadline);
                 return (Err(error), Error::new("Error", "the peer does not read"), None);
             }
             Woke::Broken => return closed("1006 "),
-            Woke::Answer(call, result) => {
-                answer(core, call, result);
-                continue;
-            }
-            Woke::Message(received) => received,
-        };
-        let fault = match received {
-            Received::Text(text) => core.drive(|state| state.session.handle_message(&text)).err(),
+            Woke::Answer(call, result) => Input::Answer(call, result),
+            Woke::Message(Received::Text(text)) => Input::Message(text),
             // No message of this protocol is binary; an empty text is as wrong.
-            Received::Garbage => core.drive(|state| state.session.handle_message("")).err(),
-            Received::Closed(how) => return closed(&how),
+            Woke::Message(Received::Garbage) => Input::Message("".into()),
+            Woke::Message(Received::TooLong) => Input::TooLong,
+            Woke::Message(Received::Closed(how)) => return closed(&how),
         };
-        if let Some(fault) = fault {
-            // Calls that came before it in the same message are not delivered any more.
-            for message in outgoing.drain(..) {
-                wire.feed(message);
-            }
-            for message in
-                core.drive(|state| std::iter::from_fn(|| state.session.poll_message()).collect::<Vec<_>>())
-            {
-                wire.feed(message);
-            }
-            let reason = filtered(options, &fault);
-            let error = Error::new(fault.class(), fault.to_string());
-            return (Err(fault.into()), error, Some(reason));
-        }
+    }
+}
+
+/// Feeds all that there is to say, before the connection is closed.
+fn feed_rest(core: &Core, wire: &mut impl Wire, outgoing: &mut VecDeque<String>) {
+    core.drive(|state| outgoing.extend(std::iter::from_fn(|| state.session.poll_message())));
+    for message in outgoing.drain(..) {
+        wire.feed(message);
     }
 }
 
@@ -233,13 +236,65 @@ fn filtered(options: &SessionOptions, fault: &ProtocolError) -> String {
     }
 }
 
-/// Hands on everything the session has for the application, in order. `Some`: the peer ended the session.
-/// `answered` becomes true when somebody got a result.
-pub(crate) fn deliver(core: &Arc<Core>, running: &mut Running, answered: &mut bool) -> Option<Error> {
+/// What the session is to be told.
+pub(crate) enum Input {
+    Nothing,
+    Message(Utf8Bytes),
+    /// A message came that was longer than the limit.
+    TooLong,
+    Answer(CallId, Result<Value, Error>),
+}
+
+/// What is known of the session after everything was handed on.
+pub(crate) struct Delivered {
+    shut_down: bool,
+    /// Bytes that wait to be sent.
+    queued_bytes: usize,
+}
+
+/// Why nothing more is handed on.
+pub(crate) enum Stop {
+    /// The peer ended the session.
+    Aborted(Error),
+    /// The peer broke the protocol.
+    Fault(ProtocolError),
+}
+
+enum Step {
+    /// With the stubs and streams among its arguments, which the peer gets back when the method has finished.
+    Call(CallId, Arc<dyn Target>, Call, Vec<Capability>),
+    Get(CallId, Arc<dyn Target>, String),
+    Done(Delivered),
+}
+
+/// Tells the session something and hands on everything it then has for the application, in order. `answered` becomes true
+/// when somebody got a result.
+///
+/// The session is locked once a call: with the answer to one, the next is taken out.
+pub(crate) fn deliver(
+    core: &Arc<Core>,
+    mut input: Input,
+    running: &mut Running,
+    answered: &mut bool,
+) -> Result<Delivered, Stop> {
     let mut settled: Vec<Settled> = Vec::new();
+    // Arguments go back to the peer after the answer, not before.
+    let mut holding = Vec::new();
     loop {
-        let mut aborted = None;
-        let delivery = core.drive(|state| {
+        let mut opened = Vec::new();
+        let step = core.drive_and_put(|state, later| {
+            match std::mem::replace(&mut input, Input::Nothing) {
+                Input::Nothing => {}
+                Input::Message(text) => state.session.handle_message(&text).map_err(Stop::Fault)?,
+                Input::TooLong => state.session.handle_too_long().map_err(Stop::Fault)?,
+                Input::Answer(call, result) => {
+                    let result = match result {
+                        Ok(value) => Ok(core.to_wire(state, value, later)),
+                        Err(error) => Err(core.to_wire(state, error.into_value(), later)),
+                    };
+                    state.session.answer(call, result);
+                }
+            }
             while let Some(event) = state.session.poll_event() {
                 match event {
                     Event::Call {
@@ -259,10 +314,10 @@ pub(crate) fn deliver(core: &Arc<Core>, running: &mut Running, answered: &mut bo
                             method,
                             args,
                         };
-                        return Some(Delivery::Call(call, target.into_target(), call_of, held));
+                        return Ok(Step::Call(call, target.into_target(), call_of, held));
                     }
                     Event::Get { call, target, name } => {
-                        return Some(Delivery::Get(call, target.into_target(), name));
+                        return Ok(Step::Get(call, target.into_target(), name));
                     }
                     Event::Settled { promise, result } => {
                         let outcome = match result {
@@ -274,6 +329,7 @@ pub(crate) fn deliver(core: &Arc<Core>, running: &mut Running, answered: &mut bo
                         settled.extend(cell.map(|cell| cell.set(outcome)));
                     }
                     Event::PipeReadable(pipe) => core.feed_reader(state, pipe),
+                    Event::Opened(pipe, source) => opened.push((pipe, source)),
                     Event::WriterReady(id) => {
                         if let Some(writer) = state.writers.get(&id).and_then(std::sync::Weak::upgrade) {
                             writer.ready();
@@ -293,24 +349,33 @@ pub(crate) fn deliver(core: &Arc<Core>, running: &mut Running, answered: &mut bo
                         }
                     }
                     Event::Aborted(reason) => {
-                        aborted = Some(Error::thrown(core.to_local(reason)));
-                        return None;
+                        return Err(Stop::Aborted(Error::thrown(core.to_local(reason))));
                     }
                 }
             }
-            None
+            Ok(Step::Done(Delivered {
+                shut_down: state.shut_down,
+                queued_bytes: state.session.message_bytes(),
+            }))
         });
+        holding.clear();
+        for (pipe, source) in opened {
+            core.send_stream(pipe, source);
+        }
         for settled in settled.drain(..) {
             *answered = true;
             settled.tell();
         }
-        let (call, reply, held) = match delivery {
-            Some(Delivery::Call(call, target, arguments, held)) => (call, target.call(arguments), held),
-            Some(Delivery::Get(call, target, name)) => (call, read(&target, &name), Vec::new()),
-            None => return aborted,
+        let (call, reply, held) = match step? {
+            Step::Call(call, target, arguments, held) => (call, target.call(arguments), held),
+            Step::Get(call, target, name) => (call, read(&target, &name), Vec::new()),
+            Step::Done(delivered) => return Ok(delivered),
         };
         match reply {
-            Answer::Ready(result) => answer(core, call, result),
+            Answer::Ready(result) => {
+                input = Input::Answer(call, result);
+                holding.push(held);
+            }
             Answer::Later(future) => {
                 // Polled once here, so that what it does before it first waits is done in the order of the calls.
                 let mut future: BoxFuture<'static, _> = Box::pin(async move {
@@ -319,22 +384,12 @@ pub(crate) fn deliver(core: &Arc<Core>, running: &mut Running, answered: &mut bo
                     (call, result)
                 });
                 match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                    Poll::Ready((call, result)) => answer(core, call, result),
+                    Poll::Ready((call, result)) => input = Input::Answer(call, result),
                     Poll::Pending => running.push(future),
                 }
             }
         }
     }
-}
-
-fn answer(core: &Arc<Core>, call: CallId, result: Result<Value, Error>) {
-    core.put(|state, later| {
-        let result = match result {
-            Ok(value) => Ok(core.to_wire(state, value, later)),
-            Err(error) => Err(core.to_wire(state, error.into_value(), later)),
-        };
-        state.session.answer(call, result);
-    });
 }
 
 /// Maps a value that is here already.

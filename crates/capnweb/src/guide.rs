@@ -1,5 +1,8 @@
 //! The concepts, one page each.
 
+#[doc = include_str!("guide/typed.md")]
+pub mod typed {}
+
 #[doc = include_str!("guide/stubs.md")]
 pub mod stubs {}
 

@@ -75,7 +75,7 @@ impl Recording {
         }
         match written {
             Ok(last) => recorder.instructions.push(last),
-            Err(error) => return Err(Error::new("TypeError", error.text())),
+            Err(error) => return Err(Error::thrown(error.to_error())),
         }
         Ok(recorder)
     }
@@ -148,7 +148,7 @@ pub(crate) fn record_operation(subject: &Promise, path: Vec<PathKey>, args: Opti
                     if let Some(recorder) = recorders.last_mut() {
                         recorder.fault.get_or_insert(error.text());
                     }
-                    return Promise::settled(Err(Error::new("TypeError", error.text())));
+                    return Promise::settled(Err(Error::thrown(error.to_error())));
                 }
             }
             out.push(']');

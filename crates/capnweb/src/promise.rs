@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use capnweb_proto::{PathKey, PromiseId, Reached, Subject, show_path};
 
-use crate::core::{Core, Dropped, Registration};
+use crate::core::{Core, Dropped, Registration, Slot};
 use crate::map::{self, Variable};
 use crate::stub::Stub;
 use crate::{Answer, Capability, Error, Value};
@@ -297,7 +297,7 @@ impl Promise {
         self.operate(self.path.clone(), Some(args.into_iter().collect()))
     }
 
-    /// A property of the result. NoMain is sent until it is used.
+    /// A property of the result. Nothing is sent until it is used.
     #[must_use]
     pub fn get(&self, name: &str) -> Self {
         let mut path = self.path.clone();
@@ -328,13 +328,25 @@ impl Promise {
     ///
     /// It asks for the result, as awaiting does.
     pub fn on_broken(&self, callback: impl FnOnce(&Error) + Send + 'static) -> Registration {
-        let cell = self.read_here();
-        cell.when_settled(move |outcome| match outcome {
-            Err(error) => callback(error),
-            Ok(Value::Capability(Capability::Stub(stub))) => stub.on_broken(callback).forget(),
+        let slot = Slot::new(Box::new(callback));
+        let waits = Arc::clone(&slot);
+        self.read_here().when_settled(move |outcome| match outcome {
+            Err(error) => {
+                if let Some(callback) = waits.take() {
+                    callback(error);
+                }
+            }
+            Ok(Value::Capability(Capability::Stub(stub))) => {
+                let then = move |error: &Error| {
+                    if let Some(callback) = waits.take() {
+                        callback(error);
+                    }
+                };
+                stub.on_broken(then).forget();
+            }
             Ok(_) => {}
         });
-        Registration::default()
+        Registration::of_promise(slot)
     }
 
     pub(crate) fn operate(&self, path: Vec<PathKey>, args: Option<Vec<Value>>) -> Self {

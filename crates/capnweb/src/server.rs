@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::batch::{BatchError, serve_batch};
+use crate::batch::{BatchError, serve_batch_with};
 use crate::websocket::serve_upgraded_with;
 use crate::{Session, SessionOptions, Target};
 
@@ -61,6 +61,29 @@ pub fn upgrade<B>(
     response
 }
 
+/// Answers whatever a client of Cap'n Web asks at one URL: [`upgrade`] for a WebSocket, [`batch`] for a POST, and 400 for
+/// anything else. Several sessions want several main objects, so `main` makes one.
+pub async fn answer<B>(
+    request: Request<B>,
+    options: SessionOptions,
+    main: impl FnOnce(&Session) -> Arc<dyn Target> + Send + 'static,
+) -> Response<Full<Bytes>>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if request.headers().contains_key(UPGRADE) {
+        upgrade(request, options, main)
+    } else if request.method() == Method::POST {
+        batch_with(request, options, main).await
+    } else {
+        text(
+            StatusCode::BAD_REQUEST,
+            "This endpoint only accepts POST or WebSocket requests.",
+        )
+    }
+}
+
 /// Answers a batch: 200 with the answers, 405 to anything but POST, 400 to a batch that aborts its session, 413 to one
 /// that is too large, 504 to one that takes too long. Any origin may read the answer, as with the JavaScript server for
 /// Workers: authenticate inside the session, or before.
@@ -68,6 +91,18 @@ pub async fn batch<B>(
     request: Request<B>,
     options: SessionOptions,
     main: Arc<dyn Target>,
+) -> Response<Full<Bytes>>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    batch_with(request, options, |_| main).await
+}
+
+async fn batch_with<B>(
+    request: Request<B>,
+    options: SessionOptions,
+    main: impl FnOnce(&Session) -> Arc<dyn Target>,
 ) -> Response<Full<Bytes>>
 where
     B: http_body::Body<Data = Bytes>,
@@ -90,7 +125,7 @@ where
 async fn answer_batch<B>(
     request: Request<B>,
     options: SessionOptions,
-    main: Arc<dyn Target>,
+    main: impl FnOnce(&Session) -> Arc<dyn Target>,
 ) -> Response<Full<Bytes>>
 where
     B: http_body::Body<Data = Bytes>,
@@ -110,7 +145,7 @@ where
     let Ok(body) = std::str::from_utf8(&body) else {
         return text(StatusCode::BAD_REQUEST, "The batch is not UTF-8.");
     };
-    match serve_batch(body, main, options, DEADLINE).await {
+    match serve_batch_with(body, options, main, DEADLINE).await {
         Ok(answer) => text(StatusCode::OK, answer),
         Err(error @ BatchError::Aborted(_)) => text(StatusCode::BAD_REQUEST, error.to_string()),
         Err(error @ BatchError::TimedOut(_)) => text(StatusCode::GATEWAY_TIMEOUT, error.to_string()),

@@ -47,7 +47,9 @@ impl SessionOptions {
     pub(crate) fn core_with(&self, main: impl FnOnce(&Session) -> Arc<dyn Target>) -> Arc<Core> {
         let core = self.core(Arc::new(crate::target::NoMain));
         let main = main(&Session::new(Arc::clone(&core)));
-        core.with(|state| state.session.set_main(crate::core::Local::new(main)));
+        if !(&*main as &dyn std::any::Any).is::<crate::target::NoMain>() {
+            core.with(|state| state.session.set_main(crate::core::Local::new(main)));
+        }
         core
     }
 
@@ -124,6 +126,18 @@ impl Session {
     /// Ends the session from this side: no abort message; everything pending fails on both.
     pub fn shut_down(&self) {
         self.0.with(|state| state.shut_down = true);
+    }
+
+    /// Ends the session in good order: waits until every answer that the peer asked for has been given, at most
+    /// `deadline`, then [shuts down](Self::shut_down), and waits for the end. `false` if the time was not enough.
+    ///
+    /// Calls that the peer makes meanwhile are still taken: whoever wants none anymore tells its peer first. Cancel safe;
+    /// dropped early, it shuts nothing down.
+    pub async fn close(&self, deadline: Duration) -> bool {
+        let drained = tokio::time::timeout(deadline, self.drain()).await;
+        self.shut_down();
+        self.broken().await;
+        drained.is_ok()
     }
 
     /// Calls back when the session breaks, at once if it has.

@@ -1,5 +1,7 @@
 //! Streams, both ways.
 
+mod adapt;
+
 use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -11,6 +13,8 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::core::{Core, Dropped, Local};
 use crate::{Answer, Call, Error, Target, Value};
+
+pub use adapt::{Chunks, Writing};
 
 /// One answer to a read.
 pub(crate) type Next = Result<Option<Value>, Error>;
@@ -35,6 +39,13 @@ impl Drop for Source {
     }
 }
 
+/// A stream travels inside the session as a target does, and is sent when it is written into a message.
+impl Target for ReadableStream {
+    fn call(&self, call: Call) -> Answer {
+        Answer::error(call.not_a_function())
+    }
+}
+
 impl std::fmt::Debug for ReadableStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ReadableStream")
@@ -50,13 +61,6 @@ impl ReadableStream {
     /// the peer, and a peer that cancels drops it.
     pub fn new(stream: impl Stream<Item = Result<Value, Error>> + Send + 'static) -> Self {
         Self(Arc::new(Source::Local(tokio::sync::Mutex::new(stream.boxed()))))
-    }
-
-    pub(crate) fn pipe_of(&self, core: &Arc<Core>) -> Option<PipeId> {
-        match &*self.0 {
-            Source::Remote(own, pipe) if Arc::ptr_eq(own, core) => Some(*pipe),
-            _ => None,
-        }
     }
 
     /// The next chunk, `None` at the end. Not cancel safe: a chunk that arrives for a dropped future is lost.
@@ -82,16 +86,17 @@ impl ReadableStream {
         }
     }
 
-    /// The chunks as a [`Stream`], which ends after the first error.
-    pub fn into_stream(self) -> impl Stream<Item = Result<Value, Error>> + Send + 'static {
-        futures_util::stream::unfold(Some(self), async |stream| {
-            let stream = stream?;
-            match stream.next().await {
-                Ok(Some(value)) => Some((Ok(value), Some(stream))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        })
+    /// Gives the stream up: writes that wait, and all later ones, fail at the sender with `reason`. Dropping the last clone
+    /// does so with an error that says as much.
+    pub async fn cancel(&self, reason: Value) {
+        match &*self.0 {
+            Source::Local(stream) => *stream.lock().await = futures_util::stream::empty().boxed(),
+            Source::Remote(core, pipe) => core.put(|state, later| {
+                let reason = core.to_wire(state, reason, later);
+                state.readers.remove(pipe);
+                state.session.cancel_pipe(*pipe, &reason);
+            }),
+        }
     }
 
     /// All bytes (texts as UTF-8), refusing more than `limit` with a `RangeError`.
@@ -216,38 +221,37 @@ impl Writer {
     }
 }
 
-/// Sends a stream of ours until either side ends it.
+/// Sends a stream of ours until either side ends it. What it comes from goes then, whoever else holds the stream.
 pub(crate) async fn pump(stream: ReadableStream, writer: Arc<Writer>) {
-    loop {
-        let failed = {
-            let mut changed = pin!(writer.changed.notified());
-            changed.as_mut().enable();
-            // A reader that cancels is heard of while the source has nothing.
-            if writer.check().is_err() {
-                return;
+    while send_next(&stream, &writer).await {}
+    stream.cancel(Value::Undefined).await;
+}
+
+/// Whether to go on.
+async fn send_next(stream: &ReadableStream, writer: &Writer) -> bool {
+    let mut changed = pin!(writer.changed.notified());
+    changed.as_mut().enable();
+    // A reader that cancels is heard of while the source has nothing.
+    if writer.check().is_err() {
+        return false;
+    }
+    tokio::select! {
+        biased;
+        next = stream.next() => match next {
+            Ok(Some(chunk)) => writer.write(chunk).await.is_ok(),
+            Ok(None) => {
+                let _ = writer.close().await;
+                false
             }
-            tokio::select! {
-                biased;
-                next = stream.next() => match next {
-                    Ok(Some(chunk)) => writer.write(chunk).await.is_err(),
-                    Ok(None) => {
-                        let _ = writer.close().await;
-                        return;
-                    }
-                    Err(error) => {
-                        // What came before the error is the reader's first: an abort overtakes what is not read.
-                        if writer.drained().await.is_ok() {
-                            writer.abort(error);
-                        }
-                        return;
-                    }
-                },
-                () = changed => false,
+            Err(error) => {
+                // What came before the error is the reader's first: an abort overtakes what is not read.
+                if writer.drained().await.is_ok() {
+                    writer.abort(error);
+                }
+                false
             }
-        };
-        if failed {
-            return;
-        }
+        },
+        () = changed => true,
     }
 }
 
@@ -395,8 +399,13 @@ struct SinkTarget<S: Sink>(Arc<tokio::sync::Mutex<Guarded<S>>>);
 
 struct Guarded<S: Sink> {
     sink: S,
-    /// How it ended, for what comes after.
-    ended: Option<Error>,
+    ended: Option<SinkEnd>,
+}
+
+/// How a sink ended, for what comes after. As for `WritableStream` in the streams standard.
+enum SinkEnd {
+    Closed,
+    Errored(Error),
 }
 
 impl<S: Sink> Drop for Guarded<S> {
@@ -408,6 +417,41 @@ impl<S: Sink> Drop for Guarded<S> {
     }
 }
 
+impl<S: Sink> Guarded<S> {
+    async fn take(&mut self, method: &str, argument: Value) -> Result<(), Error> {
+        let closed = || Error::new("TypeError", "This WritableStream has been closed.");
+        match (method, &self.ended) {
+            ("write", None) => {
+                let written = self.sink.write(argument).await;
+                self.ended = written.clone().err().map(SinkEnd::Errored);
+                written
+            }
+            ("write", Some(SinkEnd::Errored(error))) => Err(error.clone()),
+            ("close", None) => {
+                let result = self.sink.close().await;
+                self.ended = Some(match &result {
+                    Ok(()) => SinkEnd::Closed,
+                    Err(error) => SinkEnd::Errored(error.clone()),
+                });
+                result
+            }
+            ("write" | "close", Some(_)) => Err(closed()),
+            ("abort", None) => {
+                let reason = Error::thrown(argument);
+                self.ended = Some(SinkEnd::Errored(reason.clone()));
+                self.sink.abort(reason);
+                Ok(())
+            }
+            // There is nothing left to abort.
+            ("abort", Some(_)) => Ok(()),
+            (other, _) => {
+                let text = format!("Unknown WritableStream method: {other}");
+                Err(Error::new("Error", text))
+            }
+        }
+    }
+}
+
 impl<S: Sink> Target for SinkTarget<S> {
     fn call(&self, mut call: Call) -> Answer {
         let argument = call.take(0);
@@ -415,31 +459,10 @@ impl<S: Sink> Target for SinkTarget<S> {
         Answer::later(async move {
             // Waits are few: the peer sends no more than its window ahead of the acknowledgements.
             let mut guarded = guarded.lock_owned().await;
-            if let Some(error) = &guarded.ended {
-                return Err(error.clone());
-            }
-            let closed = || Error::new("TypeError", "This WritableStream has been closed.");
-            match call.method.as_str() {
-                "write" => {
-                    let written = guarded.sink.write(argument).await;
-                    guarded.ended = written.clone().err();
-                    written?;
-                }
-                "close" => {
-                    let result = guarded.sink.close().await;
-                    guarded.ended = Some(closed());
-                    result?;
-                }
-                "abort" => {
-                    guarded.ended = Some(closed());
-                    guarded.sink.abort(Error::thrown(argument));
-                }
-                other => {
-                    let text = format!("Unknown WritableStream method: {other}");
-                    return Err(Error::new("Error", text));
-                }
-            }
-            Ok(Value::Undefined)
+            guarded
+                .take(&call.method, argument)
+                .await
+                .map(|()| Value::Undefined)
         })
     }
 }

@@ -93,7 +93,7 @@ impl Stub {
         self.start(Vec::new(), Some(args.into_iter().collect()))
     }
 
-    /// A property. NoMain is sent until it is used: awaited, called, passed on.
+    /// A property. Nothing is sent until it is used: awaited, called, passed on.
     #[must_use]
     pub fn get(&self, name: &str) -> Promise {
         Promise {

@@ -91,7 +91,7 @@ impl Call {
 /// [`call`](Self::call) and [`get`](Self::get) are entered in the order of the peer's calls, before the next message is
 /// looked at; answers that come [later](Answer::Later) run side by side. When the last reference to a target goes, it is
 /// dropped: [`Drop`] is what a disposer is in JavaScript.
-pub trait Target: Send + Sync + 'static {
+pub trait Target: std::any::Any + Send + Sync {
     /// Starts one call.
     fn call(&self, call: Call) -> Answer;
 
@@ -154,8 +154,10 @@ pub(crate) fn read(target: &Arc<dyn Target>, name: &str) -> Answer {
 pub struct NoMain;
 
 impl NoMain {
+    pub(crate) const TEXT: &str = "This connection has no main object.";
+
     fn answer() -> Answer {
-        Answer::error(Error::new("Error", "This connection has no main object."))
+        Answer::error(Error::new("Error", Self::TEXT))
     }
 }
 

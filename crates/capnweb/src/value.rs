@@ -120,16 +120,51 @@ impl Error {
     pub fn message(&self) -> String {
         match &self.0.value {
             Value::Error(error) => error.message.clone(),
-            Value::String(text) => text.clone(),
-            Value::Undefined => "undefined".into(),
-            Value::Null => "null".into(),
-            Value::Bool(value) => value.to_string(),
-            Value::Number(number) => {
-                capnweb_proto::json::to_text(&capnweb_proto::json::Json::Number(*number))
-            }
-            Value::BigInt(digits) => digits.clone(),
-            _ => "[object Object]".into(),
+            other => javascript_text(other),
         }
+    }
+}
+
+/// The text JavaScript's `String(value)` gives, nearly: a date is shown as its milliseconds.
+fn javascript_text(value: &Value) -> String {
+    match value {
+        Value::Undefined => "undefined".into(),
+        Value::Null => "null".into(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) | Value::Date(Some(number)) => {
+            capnweb_proto::json::javascript_text(&capnweb_proto::json::Json::Number(*number))
+        }
+        Value::Date(None) => "Invalid Date".into(),
+        Value::String(text) | Value::Url(text) | Value::BigInt(text) => text.clone(),
+        Value::Error(error) => format!("{}: {}", error.name, error.message),
+        Value::Array(items) => {
+            let texts = items.iter().map(|item| match item {
+                Value::Undefined | Value::Null => String::new(),
+                item => javascript_text(item),
+            });
+            texts.collect::<Vec<_>>().join(",")
+        }
+        _ => "[object Object]".into(),
+    }
+}
+
+/// For errors of your own: implement `From<Yours> for Error` and, to have them back at the client,
+/// `From<Error> for Yours`.
+impl Error {
+    /// The same error with one more property, which travels along. A value that cannot be sent is left out, and so is a
+    /// property of something that is no error.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &(impl serde::Serialize + ?Sized)) -> Self {
+        if let (Value::Error(error), Ok(value)) = (&mut self.0.value, crate::to_value(value)) {
+            error.props.push((name.to_owned(), value));
+        }
+        self
+    }
+
+    /// A property, if there is one of that name and type.
+    pub fn prop<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let (_, value) = self.as_error()?.props.iter().find(|(prop, _)| prop == name)?;
+        crate::from_value(value.clone()).ok()
     }
 }
 
@@ -155,3 +190,10 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// For readers and writers over streams.
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        Self::other(error)
+    }
+}

@@ -7,10 +7,12 @@ use std::task::{Context, Poll};
 use futures_util::{Sink, SinkExt, Stream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
 use crate::driver::{Received, Wire, drive};
+use crate::read_ahead::{ReadAhead, SMALL_READ};
 use crate::{Session, SessionError, SessionOptions, Stub, Target};
 
 /// Serves a main object to the peer at the far end of an upgraded connection, until either side leaves. A peer that
@@ -65,24 +67,15 @@ where
 
 /// Connects to a `ws:` URL, with headers of your own on the handshake: what `new WebSocket(url)` cannot do.
 ///
-/// For `wss:` or a connection made elsewhere, upgrade it yourself and use [`connect_upgraded_with`].
+/// For `wss:`, a proxy or a socket of another kind, connect yourself and use [`connect_over`].
 pub async fn connect(
     url: &str,
     headers: &[(&str, &str)],
     main: Arc<dyn Target>,
     options: SessionOptions,
 ) -> Result<Stub, ConnectError> {
-    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-    use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
-    let mut request = url.into_client_request().map_err(ConnectError::Request)?;
-    for (name, value) in headers {
-        let name = HeaderName::try_from(*name).map_err(|_| ConnectError::Header)?;
-        let mut value = HeaderValue::try_from(*value).map_err(|_| ConnectError::Header)?;
-        // Headers are how credentials travel.
-        value.set_sensitive(true);
-        request.headers_mut().append(name, value);
-    }
-    let uri: &Uri = request.uri();
+    let request = request(url, headers)?;
+    let uri = request.uri();
     if uri.scheme_str() != Some("ws") {
         return Err(ConnectError::Scheme);
     }
@@ -96,11 +89,76 @@ pub async fn connect(
     .map_err(ConnectError::Connect)?;
     // Small messages must not wait for a full segment; a socket that refuses still works.
     let _ = stream.set_nodelay(true);
-    let handshake = tokio_tungstenite::client_async_with_config(request, stream, Some(config(&options)));
-    let (socket, _) = tokio::time::timeout(options.send_deadline, handshake)
+    shake_hands(request, stream, main, options).await
+}
+
+/// As [`connect`], over a connection that is there: a TLS stream for a `wss:` URL, a unix socket, a proxied stream. The URL
+/// says what the server is asked for; nothing is connected to.
+///
+/// ```
+/// use std::sync::Arc;
+/// use capnweb::{ConnectError, NoMain, SessionOptions, Stub};
+/// use tokio::net::TcpStream;
+/// use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+///
+/// async fn connect_tls(connector: &TlsConnector, token: &str) -> Result<Stub, ConnectError> {
+///     let stream = TcpStream::connect(("api.example.com", 443)).await.map_err(ConnectError::Connect)?;
+///     let name = ServerName::try_from("api.example.com").expect("a name");
+///     let stream = connector.connect(name, stream).await.map_err(ConnectError::Connect)?;
+///     let headers = [("authorization", token)];
+///     capnweb::connect_over(
+///         stream, "wss://api.example.com/rpc", &headers, Arc::new(NoMain), SessionOptions::default(),
+///     )
+///     .await
+/// }
+/// ```
+pub async fn connect_over<S>(
+    stream: S,
+    url: &str,
+    headers: &[(&str, &str)],
+    main: Arc<dyn Target>,
+    options: SessionOptions,
+) -> Result<Stub, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let request = request(url, headers)?;
+    if !matches!(request.uri().scheme_str(), Some("ws" | "wss")) {
+        return Err(ConnectError::Scheme);
+    }
+    shake_hands(request, stream, main, options).await
+}
+
+fn request(url: &str, headers: &[(&str, &str)]) -> Result<http::Request<()>, ConnectError> {
+    use http::{HeaderName, HeaderValue};
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+    let mut request = url.into_client_request().map_err(ConnectError::Request)?;
+    for (name, value) in headers {
+        let name = HeaderName::try_from(*name).map_err(|_| ConnectError::Header)?;
+        let mut value = HeaderValue::try_from(*value).map_err(|_| ConnectError::Header)?;
+        // Headers are how credentials travel.
+        value.set_sensitive(true);
+        request.headers_mut().append(name, value);
+    }
+    Ok(request)
+}
+
+async fn shake_hands<S>(
+    request: http::Request<()>,
+    stream: S,
+    main: Arc<dyn Target>,
+    options: SessionOptions,
+) -> Result<Stub, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let handshake =
+        tokio_tungstenite::client_async_with_config(request, ReadAhead::new(stream), Some(config(&options)));
+    let (stream, _) = tokio::time::timeout(options.send_deadline, handshake)
         .await
         .map_err(|_| ConnectError::TimedOut)?
         .map_err(ConnectError::Request)?;
+    let socket = Socket::new(stream);
     let core = options.core(main);
     let stub = Stub::owner(Arc::clone(&core), core.with(|state| state.session.remote_main()));
     tokio::spawn(async move { drive(core, socket, &options).await });
@@ -110,8 +168,8 @@ pub async fn connect(
 /// No session could be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Not a `ws:` URL with a host.
-    #[error("not a ws: URL with a host")]
+    /// Not a `ws:` URL with a host; where the connection is there, not a `wss:` URL either.
+    #[error("not a WebSocket URL that can be connected to so")]
     Scheme,
     /// A header that cannot be sent. It is not shown: it may be a credential.
     #[error("a header has characters that cannot be sent")]
@@ -119,7 +177,7 @@ pub enum ConnectError {
     /// Nobody listens there.
     #[error("connect to the server")]
     Connect(#[source] std::io::Error),
-    /// NoMain within the deadline.
+    /// Nothing within the deadline.
     #[error("the server did not answer in time")]
     TimedOut,
     /// The URL is none, or the server refused the upgrade.
@@ -133,22 +191,38 @@ fn config(options: &SessionOptions) -> WebSocketConfig {
     WebSocketConfig::default()
         .max_message_size(Some(bytes))
         .max_frame_size(Some(bytes))
-        // Idle sessions are many: this is what each holds.
-        .read_buffer_size(4 * 1024)
+        // Idle sessions are many: this is what each holds. [`ReadAhead`] takes more at a time while there is more.
+        .read_buffer_size(SMALL_READ)
 }
 
 async fn socket<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
     role: Role,
     options: &SessionOptions,
-) -> WebSocketStream<S> {
-    WebSocketStream::from_raw_socket(io, role, Some(config(options))).await
+) -> Socket<ReadAhead<S>> {
+    Socket::new(WebSocketStream::from_raw_socket(ReadAhead::new(io), role, Some(config(options))).await)
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for WebSocketStream<S> {
+/// A WebSocket as a transport.
+struct Socket<S> {
+    stream: WebSocketStream<S>,
+    /// A message was too long to be taken, so no frame can be made out any more.
+    overrun: bool,
+}
+
+impl<S> Socket<S> {
+    fn new(stream: WebSocketStream<S>) -> Self {
+        Self {
+            stream,
+            overrun: false,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for Socket<S> {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         loop {
-            let message = match Pin::new(&mut *self).poll_next(cx) {
+            let message = match Pin::new(&mut self.stream).poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(message) => message,
             };
@@ -162,21 +236,25 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for WebSocketStream<S> {
                     Received::Closed(format!("{code} {reason}"))
                 }
                 Some(Ok(_)) => continue,
+                Some(Err(Error::Capacity(_))) => {
+                    self.overrun = true;
+                    Received::TooLong
+                }
                 Some(Err(_)) | None => Received::Closed("1006 ".into()),
             });
         }
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        Sink::poll_ready(Pin::new(self), cx).map(|ready| ready.is_ok())
+        Sink::poll_ready(Pin::new(&mut self.stream), cx).map(|ready| ready.is_ok())
     }
 
     fn feed(&mut self, message: String) -> bool {
-        Sink::start_send(Pin::new(self), Message::text(message)).is_ok()
+        Sink::start_send(Pin::new(&mut self.stream), Message::text(message)).is_ok()
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        Sink::poll_flush(Pin::new(self), cx).map(|flushed| flushed.is_ok())
+        Sink::poll_flush(Pin::new(&mut self.stream), cx).map(|flushed| flushed.is_ok())
     }
 
     async fn close(&mut self, code: u16, reason: &str) {
@@ -185,8 +263,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for WebSocketStream<S> {
             reason: reason.to_owned().into(),
         };
         // The peer may be gone already. Waiting for its answer keeps the kernel from resetting what was just sent.
-        if self.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = futures_util::StreamExt::next(self).await {}
+        if self.stream.send(Message::Close(Some(frame))).await.is_ok() {
+            while let Some(Ok(_)) = futures_util::StreamExt::next(&mut self.stream).await {}
+            if self.overrun {
+                let _ = tokio::io::copy(self.stream.get_mut(), &mut tokio::io::sink()).await;
+            }
         }
     }
 }

@@ -29,15 +29,26 @@ async function addEntry(env, request) {
   const { mutationId } = await env.VEC.upsert([
     { id: String(entry.id), values: embed(message), metadata: { author } },
   ]);
+  await processed(env, mutationId);
   return { entry, mutationId };
+}
+
+// Vectorize accepts a change first and shows it to queries later. Who signs wants to be found at once, so this waits, but
+// not for long: the entry is safe either way.
+async function processed(env, mutationId) {
+  for (let tries = 0; tries < 50; tries++) {
+    const { processedUpToMutation } = await env.VEC.describe();
+    if (processedUpToMutation === mutationId) return;
+    await scheduler.wait(20);
+  }
 }
 
 async function findSimilar(env, url) {
   const text = url.searchParams.get("text");
   if (!text) throw new BadRequest("say what to look for: /similar?text=…");
-  await env.DB.exec(SCHEMA);
   const { matches } = await env.VEC.query(embed(text), { topK: 5, returnMetadata: "all" });
   if (matches.length === 0) return { entries: [] };
+  await env.DB.exec(SCHEMA);
   const select = env.DB.prepare("SELECT * FROM entries WHERE id = ?");
   const found = await env.DB.batch(matches.map(({ id }) => select.bind(Number(id))));
   return {

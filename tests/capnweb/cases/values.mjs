@@ -1,8 +1,6 @@
 // Values in both directions.
-import { readFileSync } from "node:fs";
+import TAGS from "../tags.mjs";
 import { MAKE } from "../values.mjs";
-
-const TAGS = JSON.parse(readFileSync(new URL("../tags.json", import.meta.url)));
 
 // 0.5 knows plain values only.
 const OLD_KINDS = new Set([

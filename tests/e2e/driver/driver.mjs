@@ -1,7 +1,8 @@
 // Runs the test Worker under an unmodified miniflare and takes calls from standard input.
 //
 // One JSON document per line each way. The first line in is the setup:
-//   {"miniflare":4|5, "peers":FOLDER, "connection":URL, "deadline_ms":N}
+//   {"miniflare":4|5, "peers":FOLDER, "connection":URL | "folder":FOLDER, "deadline_ms":N}
+// (without a connection the Worker has miniflare's own D1 and nothing else),
 // which is answered by {"ready":true} or {"ready":false,"error":{…}}. Every further line is a call
 //   {"call":NAME, "args":{…}, "deadline_ms"?:N}
 // answered, in order, by {"call","ok","result"|"error"}. The end of standard input ends the program.
@@ -23,6 +24,9 @@ const options = {
 			d1Databases: { DB: { id: "main", remoteProxyConnectionString } },
 			vectorize: { VEC: { index_name: "main", remoteProxyConnectionString } },
 			email: { send_email: [{ name: "MAIL", remoteProxyConnectionString }] },
+			ai: { binding: "AI", remoteProxyConnectionString },
+			serviceBindings: { SVC: { name: "callee", remoteProxyConnectionString }, PLAIN: { name: "plain", remoteProxyConnectionString } },
+			dispatchNamespaces: { CUSTOMERS: { namespace: "customers", remoteProxyConnectionString } },
 			vpcNetworks: { VPC: { network_id: "main", remoteProxyConnectionString } },
 		};
 	},
@@ -43,13 +47,34 @@ const options = {
 							DB: { type: "d1", id: "main", dev },
 							VEC: { type: "vectorize", name: "main", dev },
 							MAIL: { type: "send-email", dev },
+							SVC: { type: "worker", worker: "callee", dev },
+							PLAIN: { type: "worker", worker: "plain", dev },
+							CUSTOMERS: { type: "dispatch-namespace", namespace: "customers", dev },
 							VPC: { type: "vpc-network", networkId: "main", dev },
+							AI: { type: "ai", dev },
 						},
 					},
 					dev: { remoteProxyConnectionString: new URL(connection) },
 				},
 			],
 		};
+	},
+};
+
+/** miniflare's own D1, kept in `folder`. */
+const local = {
+	4: (folder) => ({
+		modules: [{ type: "ESModule", path: source, contents: readFileSync(source, "utf8") }],
+		modulesRoot: fileURLToPath(new URL(".", import.meta.url)),
+		compatibilityDate,
+		d1Databases: { DB: "main" },
+		d1Persist: folder,
+	}),
+	5: (folder) => {
+		const remote = options[5]("http://127.0.0.1/");
+		remote.workers[0].config.env = { DB: { type: "d1", id: "main" } };
+		delete remote.workers[0].dev;
+		return { ...remote, resourcePersistencePath: folder };
 	},
 };
 
@@ -76,7 +101,8 @@ const setup = JSON.parse((await lines.next()).value);
 let runtime;
 try {
 	const { Miniflare } = createRequire(`${setup.peers}/`)(`miniflare-${setup.miniflare}`);
-	runtime = new Miniflare({ ...options[setup.miniflare](setup.connection), host: "127.0.0.1", port: 0 });
+	const chosen = setup.connection ? options[setup.miniflare](setup.connection) : local[setup.miniflare](setup.folder);
+	runtime = new Miniflare({ ...chosen, host: "127.0.0.1", port: 0 });
 	await within(runtime.ready, setup.deadline_ms, "starting miniflare");
 	say({ ready: true });
 } catch (error) {

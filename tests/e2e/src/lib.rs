@@ -12,9 +12,11 @@
 pub mod client;
 pub mod edge;
 pub mod flow;
+pub mod git;
 pub mod peers;
 pub mod program;
 pub mod project;
+pub mod rust_client;
 pub mod upstream;
 pub mod worker;
 pub mod wrangler_access;

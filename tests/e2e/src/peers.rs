@@ -81,6 +81,20 @@ pub struct Driver {
 impl Driver {
     /// Starts miniflare with a connection string.
     pub async fn start(version: Miniflare, connection: &str) -> Result<Self> {
+        Self::start_with(version, "connection", connection).await
+    }
+
+    /// Starts miniflare with a D1 of its own, kept in a folder, and no other binding.
+    pub async fn with_own_d1(version: Miniflare, folder: &Path) -> Result<Self> {
+        Self::start_with(
+            version,
+            "folder",
+            folder.to_str().context("a folder's name is text")?,
+        )
+        .await
+    }
+
+    async fn start_with(version: Miniflare, key: &str, value: &str) -> Result<Self> {
         let peers = installed().await?;
         let node = peers.join("node_modules/node/bin/node");
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("driver/driver.mjs");
@@ -107,7 +121,7 @@ impl Driver {
             Miniflare::V5 => 5,
         };
         let setup = json!({
-            "miniflare": number, "peers": peers, "connection": connection, "deadline_ms": START.as_millis() as u64,
+            "miniflare": number, "peers": peers, key: value, "deadline_ms": START.as_millis() as u64,
         });
         driver.write(&setup).await?;
         let ready = driver.read(START + SLACK).await?;

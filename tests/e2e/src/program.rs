@@ -48,6 +48,21 @@ fn find() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// An example of a crate, freshly built.
+pub fn example(package: &str, name: &str) -> Result<PathBuf> {
+    let path = bowline()?
+        .parent()
+        .context("a program lies in a profile")?
+        .join("examples")
+        .join(name);
+    ensure!(
+        path.exists(),
+        "{} is not built: cargo build --examples -p {package}",
+        path.display()
+    );
+    Ok(path)
+}
+
 /// A folder that outlives the tests, for what they install.
 pub fn cache() -> Result<PathBuf> {
     let test = std::env::current_exe()?;

@@ -110,6 +110,31 @@ fn websocket(request: &mut Request<Incoming>) -> Result<Response<Full<Bytes>>> {
     Ok(response)
 }
 
+/// TLS in front of a server on loopback, with a certificate for 127.0.0.1 that signs itself; and that certificate (PEM).
+pub async fn tls(server: SocketAddr) -> Result<(SocketAddr, String)> {
+    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der())
+        .map_err(anyhow::Error::msg)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)?;
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let address = listen(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            if let (Ok(mut near), Ok(mut far)) =
+                tokio::join!(acceptor.accept(stream), TcpStream::connect(server))
+            {
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            }
+        }
+    })
+    .await?;
+    Ok((address, certified.cert.pem()))
+}
+
 /// What a [`recorder`] received, one entry per connection.
 pub type Recorded = Arc<Mutex<Vec<Vec<u8>>>>;
 

@@ -1,10 +1,13 @@
 //! `cargo xtask bench AREA`: measurements against the best peer there is, all in one run.
 
+mod ai;
 mod capnweb;
 mod client;
 mod peers;
 mod proxy;
 mod upstream;
+mod vectorize;
+mod worker;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -17,6 +20,12 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum Area {
+    /// Workers AI through the whole line against straight at the model server.
+    Ai {
+        /// Print one JSON object a row.
+        #[arg(long)]
+        json: bool,
+    },
     /// `bowline connect` against nginx and against no proxy.
     Proxy {
         /// Print one JSON object a row.
@@ -25,6 +34,30 @@ enum Area {
     },
     /// The Rust Cap'n Web against npm's, each pairing of them.
     Capnweb {
+        /// Print one JSON object a row.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Vectorize against a scan written by hand and hnsw_rs used directly.
+    Vectorize {
+        /// Print one JSON object a row.
+        #[arg(long)]
+        json: bool,
+        /// How many vectors, of 768 dimensions.
+        #[arg(long, default_value_t = 100_000)]
+        vectors: usize,
+        /// Measure ours alone: for sizes at which the peers take too long.
+        #[arg(long)]
+        alone: bool,
+    },
+    /// D1 placed `local` against miniflare's own, through workerd.
+    D1 {
+        /// Print one JSON object a row.
+        #[arg(long)]
+        json: bool,
+    },
+    /// A service called through the line against the same Worker called in process.
+    Service {
         /// Print one JSON object a row.
         #[arg(long)]
         json: bool,
@@ -39,8 +72,12 @@ enum Area {
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let (rows, json) = match &args.area {
+        Area::Ai { json } => (ai::run()?, *json),
         Area::Proxy { json } => (proxy::run()?, *json),
         Area::Capnweb { json } => (capnweb::run()?, *json),
+        Area::Vectorize { json, vectors, alone } => (vectorize::run(*vectors, *alone)?, *json),
+        Area::D1 { json } => (worker::d1()?, *json),
+        Area::Service { json } => (worker::service()?, *json),
         Area::EchoServer(args) => return capnweb::echo_server(args),
         Area::EchoClient(args) => return capnweb::echo_client(args),
     };

@@ -10,9 +10,7 @@ type V = Value;
 /// The binding at the far end of a real session.
 fn mailer(entry: serde_json::Value) -> (Arc<dyn Binding>, TempDir) {
     let state = tempfile::tempdir().unwrap();
-    let resources = Resources {
-        state: state.path().to_owned(),
-    };
+    let resources = Resources::new(state.path().to_owned());
     ((crate::DESCRIPTOR.build)(&entry, &resources).unwrap(), state)
 }
 
@@ -271,9 +269,7 @@ async fn smtp_gets_the_envelope_and_a_refused_mail_is_kept() {
 
 #[test]
 fn configurations_that_are_wrong() {
-    let resources = Resources {
-        state: std::env::temp_dir(),
-    };
+    let resources = Resources::new(std::env::temp_dir());
     for (entry, field) in [
         (json!({"name": "MAIL", "smtp": "http://user:hunter2@x"}), "smtp"),
         (

@@ -67,14 +67,15 @@ proptest! {
 
     #[test]
     fn finds_what_the_model_finds((metric, changes, query, top_k, modulus) in cases()) {
-        let mut rows = Rows::new(metric, query.len());
+        let mut rows = Rows::new(metric, query.len(), Vec::new());
         let mut model = BTreeMap::new();
         for (number, change) in (1..).zip(changes) {
             match change {
                 Change::Put(id, values) => {
                     let namespace = (id % modulus == 0).then(|| "kept".to_owned());
                     let name = format!("{id:02}");
-                    rows.put(Vector { id: name.clone(), values: values.clone(), namespace, metadata: None }, number);
+                    let slot = rows.free().next().unwrap_or(rows.slots());
+                    rows.put(slot, &Vector { id: name.clone(), values: values.clone(), namespace, metadata: None }, number);
                     model.insert(name, (id, values));
                 }
                 Change::Remove(id) => {
@@ -89,7 +90,7 @@ proptest! {
             prop_assert_eq!(&rows.values(rows.position(id).unwrap()), values);
         }
 
-        let hits = rows.search(&query, top_k, |row| row.namespace.as_deref() == Some("kept"));
+        let hits = rows.search(&query, top_k, |_, row| row.namespace.as_deref() == Some("kept"));
         let mut expected: Vec<_> = model
             .iter()
             .filter(|(_, (id, _))| id % modulus == 0)
@@ -102,7 +103,7 @@ proptest! {
         for (hit, (distance_expected, id_expected)) in hits.iter().zip(&expected) {
             let found = if metric == Metric::Cosine { -hit.score } else { hit.score };
             prop_assert!((found - distance_expected).abs() < 1e-5, "{found} {distance_expected}");
-            let id = &*rows.row(hit.row).id;
+            let id = &*rows.row(hit.slot).unwrap().id;
             let own = distance(metric, &query, &model[id].1);
             prop_assert!((found - own).abs() < 1e-9, "{id} has {own}, not {found}");
             // Cosines of parallel vectors differ by rounding, so only the other metrics have exact ties.
@@ -116,10 +117,11 @@ proptest! {
 /// A dot product of -0.0 once ranked below one of 0.0.
 #[test]
 fn the_sign_of_zero_ranks_nothing() {
-    let mut rows = Rows::new(Metric::DotProduct, 1);
+    let mut rows = Rows::new(Metric::DotProduct, 1, Vec::new());
     for (id, value) in [("b", -1.0), ("a", 0.0), ("c", 1.0)] {
         rows.put(
-            Vector {
+            rows.slots(),
+            &Vector {
                 id: id.to_owned(),
                 values: vec![value],
                 namespace: None,
@@ -128,8 +130,8 @@ fn the_sign_of_zero_ranks_nothing() {
             1,
         );
     }
-    let hits = rows.search(&[0.0], 3, |_| true);
-    let ids: Vec<_> = hits.iter().map(|hit| &*rows.row(hit.row).id).collect();
+    let hits = rows.search(&[0.0], 3, |_, _| true);
+    let ids: Vec<_> = hits.iter().map(|hit| &*rows.row(hit.slot).unwrap().id).collect();
     assert_eq!(ids, ["a", "b", "c"]);
     assert!(hits.iter().all(|hit| hit.score.is_sign_positive()));
 }

@@ -42,7 +42,7 @@ pub(crate) struct DevArgs {
 }
 
 /// Runs until a signal, or until workerd dies.
-pub(crate) async fn run(args: DevArgs, env: Env<'_>) -> Result<(), CliError> {
+pub(crate) async fn run(args: DevArgs, env: Env<'static>) -> Result<(), CliError> {
     let stop = signal::stop();
     let mut stop = std::pin::pin!(stop);
     let project = project::load(&args.project)?;
@@ -50,7 +50,7 @@ pub(crate) async fn run(args: DevArgs, env: Env<'_>) -> Result<(), CliError> {
         .remote
         .map(|remote| line::proxy(remote, &project.folder, env))
         .transpose()?;
-    let (table, services) = line::place(&project, proxy.as_ref(), &args.state)?;
+    let (table, services) = line::place(&project, proxy.as_ref(), &args.state, env)?;
     let rows: Vec<serde_json::Value> = table
         .iter()
         .map(
@@ -99,6 +99,7 @@ pub(super) async fn start(
         services,
         forms: |kind| REGISTRY.kind(kind).map(|descriptor| descriptor.worker),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        callee: None,
         toolchain,
         temp_dir: std::env::temp_dir(),
         ready_within: READY,

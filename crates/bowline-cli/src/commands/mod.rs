@@ -4,4 +4,5 @@ pub(crate) mod access;
 pub(crate) mod connect;
 pub(crate) mod demo;
 pub(crate) mod dev;
+pub(crate) mod models;
 pub(crate) mod serve;

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bowline_access::Gate;
-use bowline_remote::{Gateway, Remote, TokenStore, serve};
+use bowline_gateway::Mode;
+use bowline_remote::Remote;
 use clap::{Args, ValueEnum};
-use tokio_util::sync::CancellationToken;
 
+use crate::commands::access::state::StateArgs;
+use crate::env_vars::Env;
 use crate::error::{CliError, Kind};
+use crate::gate::{self, GateArgs};
 use crate::{output, project, signal};
 
 /// Serve bindings behind Access.
@@ -21,9 +23,10 @@ pub(crate) struct ServeArgs {
     /// Where to listen. Port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8787")]
     listen: SocketAddr,
-    /// Where data and tokens are kept.
-    #[arg(long, default_value = ".bowline")]
-    state: PathBuf,
+    #[command(flatten)]
+    state: StateArgs,
+    #[command(flatten)]
+    gate: GateArgs,
     /// Who may pass. `off` is allowed on a loopback address only.
     #[arg(long, value_enum, default_value_t = AccessMode::ServiceToken)]
     access: AccessMode,
@@ -34,14 +37,14 @@ pub(crate) struct ServeArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum AccessMode {
-    /// Any valid service token.
+    /// Applications and their policies decide. A new state folder has one that takes any valid service token.
     ServiceToken,
     /// Everybody.
     Off,
 }
 
 /// Runs `bowline serve` until a signal.
-pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: ServeArgs, env: Env<'static>) -> Result<(), CliError> {
     if args.access == AccessMode::Off && !args.listen.ip().is_loopback() {
         return Err(CliError::message(
             Kind::User,
@@ -53,46 +56,27 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
         .hint("leave out `--access off`, or listen on 127.0.0.1"));
     }
     let project = project::load(&args.config)?;
-    let tokens = TokenStore::open(&args.state).map_err(|error| CliError::new(Kind::Internal, error))?;
-    let router = project::router(&project, |_| true, &args.state)?;
-    let gate = if args.access == AccessMode::Off {
-        Gate::Open
-    } else {
-        Gate::ServiceTokens
+    let store = args.state.open(env).await?;
+    let router = Arc::new(project::router(&project, |_| true, &args.state.state, env)?);
+    let mode = match args.access {
+        AccessMode::Off => Mode::Open,
+        AccessMode::ServiceToken => Mode::Guard,
     };
-    if gate == Gate::ServiceTokens && tokens.list().is_ok_and(|tokens| tokens.is_empty()) {
+    if mode == Mode::Guard && store.tokens().await.is_ok_and(|tokens| tokens.is_empty()) {
         output::notice("No service token exists yet, so every request will be refused. Make one with:");
         output::notice(&format!(
             "  bowline access token create NAME --state {}",
-            args.state.display()
+            args.state.state.display()
         ));
     }
-    let remote = Remote::new(Gateway::new(gate, Arc::new(tokens)), Arc::new(router));
-
     let stop = signal::stop();
-    let listener = tokio::net::TcpListener::bind(args.listen)
-        .await
-        .map_err(|error| {
-            CliError::new(
-                Kind::User,
-                anyhow::Error::new(error).context(format!("listen on {}", args.listen)),
-            )
-        })?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| CliError::new(Kind::Internal, error))?;
-    let url = format!("http://{address}/");
-    if args.json {
-        output::result(&serde_json::json!({ "ready": true, "url": url }).to_string());
-    } else {
-        output::result(&url);
-        for binding in &project.bindings {
-            output::notice(&format!("  {}  {}", binding.name, binding.kind));
-        }
-    }
-    let shutdown = CancellationToken::new();
-    tokio::select! {
-        served = serve(listener, remote, shutdown.clone()) => served.map_err(|error| CliError::new(Kind::Internal, error)),
-        () = stop => { shutdown.cancel(); Ok(()) }
-    }
+    let listening = gate::listen(args.listen, &args.gate, store, mode).await?;
+    let bindings = project.bindings.iter();
+    let lines: Vec<String> = bindings
+        .map(|binding| format!("  {}  {}", binding.name, binding.kind))
+        .collect();
+    listening.announce(args.json, &lines);
+    router.mounted(listening.url().trim_end_matches('/'));
+    let remote = Remote::new(listening.gateway.clone(), router);
+    listening.serve(remote, stop).await
 }

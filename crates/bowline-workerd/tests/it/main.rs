@@ -3,4 +3,5 @@
 mod failures;
 mod forms;
 mod guestbook;
+mod host;
 mod support;

@@ -251,6 +251,7 @@ async fn start_within(
                 .map(|descriptor| descriptor.worker)
         },
         listen: "127.0.0.1:0".parse().unwrap(),
+        callee: None,
         toolchain,
         temp_dir: std::env::temp_dir(),
         ready_within,
@@ -262,12 +263,17 @@ async fn start_within(
     .await
 }
 
+/// Where workerd is installed once for all tests.
+pub(crate) fn cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchain")
+}
+
 /// The pinned toolchain, installed once below the target folder.
 pub(crate) async fn toolchain() -> Toolchain {
     Toolchain::find(&ToolchainOptions {
         project: PathBuf::from("/nonexistent"),
         workerd: None,
-        cache_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchain"),
+        cache_dir: cache(),
         npm: "npm".into(),
         capnweb: true,
         progress: Arc::new(|_| {}),

@@ -51,12 +51,22 @@ pub enum Capability<T> {
     Writable(ImportId),
     /// The readable end of a stream the peer sends.
     Readable(PipeId),
+    /// Only to send: a stream of ours. When the value is written to the peer, a pipe is opened for it, and
+    /// [`Event::Opened`] tells where to send it.
+    Source(T),
     /// Only to send: the readable end of a stream of ours, opened with [`open_pipe`](super::Session::open_pipe).
     Pipe(ImportId),
     /// Only to send: a result that may not be there yet. Inside the session it holds a reference.
     Promise(PromiseId),
     /// Only to send: a property of a stub or result.
     Property(Box<(Subject, Vec<PathKey>)>),
+}
+
+impl<T> Capability<T> {
+    /// Whether it may be called as a function.
+    pub(super) fn is_callable(&self) -> bool {
+        matches!(self, Self::Target(_) | Self::Stub(_) | Self::Promise(_))
+    }
 }
 
 /// One item of a stream.
@@ -105,6 +115,8 @@ pub enum Event<T> {
     },
     /// [`read_pipe`](super::Session::read_pipe) has something.
     PipeReadable(PipeId),
+    /// A [`Capability::Source`] was written: its chunks are to be sent there.
+    Opened(ImportId, T),
     /// The window of a stream of ours has room again.
     WriterReady(ImportId),
     /// A write was rejected: the stream is broken.

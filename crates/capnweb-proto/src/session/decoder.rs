@@ -1,5 +1,7 @@
 //! Where the perspective is flipped: ids in what the peer wrote are the peer's.
 
+use std::sync::Arc;
+
 use super::Session;
 use super::capability::{Capability, ImportId, PipeId};
 use super::exports::Export;
@@ -7,7 +9,7 @@ use super::map::Body;
 use super::operation::{Action, From, Operation};
 use super::pipe::Collected;
 use crate::expression::Decode;
-use crate::json::Json;
+use crate::json::Node;
 use crate::{Blob, PathKey, ProtocolError, Value};
 
 pub(super) struct Decoder<'a, T> {
@@ -17,6 +19,10 @@ pub(super) struct Decoder<'a, T> {
 }
 
 impl<T: Clone> Decode<Capability<T>> for Decoder<'_, T> {
+    fn knows(&self, id: i64) -> bool {
+        self.session.exports.get(id).is_some()
+    }
+
     fn stub(&mut self, id: i64) -> Result<Value<Capability<T>>, ProtocolError> {
         self.import(id).map(|id| Value::Capability(Capability::Stub(id)))
     }
@@ -54,11 +60,16 @@ impl<T: Clone> Decode<Capability<T>> for Decoder<'_, T> {
 
     fn own(
         &mut self,
+        stub: bool,
         id: i64,
         path: Vec<PathKey>,
         args: Option<Vec<Value<Capability<T>>>>,
     ) -> Result<Value<Capability<T>>, ProtocolError> {
-        self.run(id, path, args.map_or(Action::Get, Action::Call))
+        if path.is_empty() && args.is_none() {
+            self.reference(stub, id)
+        } else {
+            self.run(id, path, args.map_or(Action::Get, Action::Call))
+        }
     }
 
     fn remap(
@@ -66,14 +77,14 @@ impl<T: Clone> Decode<Capability<T>> for Decoder<'_, T> {
         id: i64,
         path: Vec<PathKey>,
         captures: Vec<Value<Capability<T>>>,
-        instructions: Vec<Json>,
+        instructions: Node<'_>,
     ) -> Result<Value<Capability<T>>, ProtocolError> {
         self.run(
             id,
             path,
             Action::Map(Body {
                 captures,
-                instructions,
+                instructions: Arc::new(instructions.to_tape()),
             }),
         )
     }
@@ -129,38 +140,47 @@ impl<T: Clone> Decoder<'_, T> {
         }
     }
 
+    /// What an id names, itself. Honest peers name targets as stubs and results as promises; the other way around, texts
+    /// are JavaScript's.
+    fn reference(&mut self, stub: bool, id: i64) -> Result<Value<Capability<T>>, ProtocolError> {
+        let export = self.session.exports.get(id);
+        let refusal = match export.ok_or_else(|| ProtocolError::NoSuchEntry(id.to_string()))? {
+            Export::Target {
+                target, sink: false, ..
+            } if stub || id == 0 => {
+                return Ok(Value::Capability(Capability::Target(target.clone())));
+            }
+            Export::Target {
+                target, sink: true, ..
+            } if stub => {
+                return Ok(Value::Capability(Capability::Sink(target.clone())));
+            }
+            Export::Result { promise, .. } => {
+                let promise = *promise;
+                self.session.promises.acquire(promise);
+                return Ok(Value::Capability(Capability::Promise(promise)));
+            }
+            Export::Target { sink: false, .. } => "Can't dup an RpcTarget stub as a promise.",
+            Export::Target { .. } | Export::Pipe(_) => "Cannot access properties on a WritableStream stub",
+        };
+        let refused = self.session.promises.pending();
+        self.session.settle(refused, Err(Value::error("Error", refusal)));
+        Ok(Value::Capability(Capability::Promise(refused)))
+    }
+
     fn run(
         &mut self,
         id: i64,
         path: Vec<PathKey>,
         action: Action<T>,
     ) -> Result<Value<Capability<T>>, ProtocolError> {
-        let reference = path.is_empty() && matches!(action, Action::Get);
-        let from = match self
-            .session
-            .exports
-            .get(id)
-            .ok_or(ProtocolError::NoSuchEntry(id))?
-        {
-            Export::Target { target, sink, .. } => {
-                let target = target.clone();
-                match (reference, *sink) {
-                    (true, false) => {
-                        return Ok(Value::Capability(Capability::Target(target)));
-                    }
-                    (true, true) => return Ok(Value::Capability(Capability::Sink(target))),
-                    (false, false) => From::Target(target),
-                    (false, true) => From::Sink(target),
-                }
-            }
-            Export::Result { promise, .. } => {
-                let promise = *promise;
-                if reference {
-                    self.session.promises.acquire(promise);
-                    return Ok(Value::Capability(Capability::Promise(promise)));
-                }
-                From::Promise(promise)
-            }
+        let export = self.session.exports.get(id);
+        let from = match export.ok_or_else(|| ProtocolError::NoSuchEntry(id.to_string()))? {
+            Export::Target {
+                target, sink: false, ..
+            } => From::Target(target.clone()),
+            Export::Target { target, .. } => From::Sink(target.clone()),
+            Export::Result { promise, .. } => From::Promise(*promise),
             Export::Pipe(pipe) => From::Pipe(*pipe),
         };
         let limit = self.session.limits.max_operations;

@@ -1,6 +1,6 @@
 //! How capabilities are written: what the peer has goes home, everything else is exported.
 
-use super::capability::{Capability, ImportId, Subject};
+use super::capability::{Capability, Event, ImportId, Subject};
 use super::promise::Dependent;
 use super::{PlainError, Session};
 use crate::expression::{Encode, Unwritable, write_path};
@@ -38,7 +38,7 @@ impl<T: Clone> Encode<Capability<T>> for Encoder<'_, T> {
     fn capability(&mut self, out: &mut String, slot: &Capability<T>) -> Result<(), Unwritable> {
         use std::fmt::Write;
         if self.thrown {
-            return Err(Unwritable::new("stubs in a thrown value have no owner"));
+            return Err(Unwritable::new("Can't serialize RPC stubs in this context."));
         }
         // Writing to a String cannot fail.
         let _ = match slot {
@@ -54,6 +54,11 @@ impl<T: Clone> Encode<Capability<T>> for Encoder<'_, T> {
             }
             Capability::Stub(id) | Capability::Writable(id) => {
                 write!(out, "[\"import\",{}]", id.0)
+            }
+            Capability::Source(source) => {
+                let id = self.session.open_pipe();
+                self.session.events.push_back(Event::Opened(id, source.clone()));
+                write!(out, "[\"readable\",{}]", id.0)
             }
             Capability::Pipe(id) => write!(out, "[\"readable\",{}]", id.0),
             Capability::Property(property) => {
@@ -91,7 +96,7 @@ impl<T: Clone> Encode<Capability<T>> for Encoder<'_, T> {
             }
             // A stream that is being read goes nowhere else.
             Capability::Readable(_) => {
-                return Err(Unwritable::new(
+                return Err(Unwritable::kind(
                     "Cannot serialize value: a stream that the peer sends; read it and send another",
                 ));
             }
@@ -100,9 +105,6 @@ impl<T: Clone> Encode<Capability<T>> for Encoder<'_, T> {
     }
 
     fn blob(&mut self, out: &mut String, blob: &Blob) -> Result<(), Unwritable> {
-        if self.thrown {
-            return Err(Unwritable::new("streams in a thrown value have no owner"));
-        }
         let pipe: ImportId = self.session.open_pipe();
         out.push_str("[\"blob\",");
         crate::json::write_string(out, &blob.media_type);

@@ -1,8 +1,9 @@
 //! The export table: what the peer can name.
 
-use hashbrown::HashMap;
+use hashbrown::HashSet;
 
 use super::capability::{PipeId, PromiseId};
+use super::table::SignedTable;
 use crate::ProtocolError;
 
 /// One entry.
@@ -24,12 +25,14 @@ pub(super) enum Export<T> {
 /// Ids are never used again: positive ones are counted by the peer's messages, negative ones by us.
 #[derive(Debug)]
 pub(super) struct Exports<T> {
-    entries: HashMap<i64, Export<T>>,
+    entries: SignedTable<Export<T>>,
     /// The id of the peer's next push, stream or pipe.
     next_positive: i64,
     next_negative: i64,
     /// Results that were pulled and not answered.
     unanswered: usize,
+    /// Targets and pipes that were pulled: the second time does nothing.
+    pulled: HashSet<i64>,
 }
 
 impl<T> Exports<T> {
@@ -39,18 +42,25 @@ impl<T> Exports<T> {
             refcount: 1,
             sink: false,
         };
+        let mut entries = SignedTable::default();
+        entries.insert(0, main);
         Self {
-            entries: HashMap::from_iter([(0, main)]),
+            entries,
             next_positive: 1,
             next_negative: -1,
             unanswered: 0,
+            pulled: HashSet::new(),
         }
     }
 
-    pub(super) fn set_main(&mut self, main: T) {
-        if let Some(Export::Target { target, .. }) = self.entries.get_mut(&0) {
-            *target = main;
-        }
+    /// Puts a main object in the place of what there was.
+    pub(super) fn set_main(&mut self, main: T) -> Option<Export<T>> {
+        let main = Export::Target {
+            target: main,
+            refcount: 1,
+            sink: false,
+        };
+        self.entries.insert(0, main)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -62,7 +72,7 @@ impl<T> Exports<T> {
     }
 
     pub(super) fn get(&self, id: i64) -> Option<&Export<T>> {
-        self.entries.get(&id)
+        self.entries.get(id)
     }
 
     /// Takes the id of the message being handled.
@@ -104,7 +114,7 @@ impl<T> Exports<T> {
 
     /// Marks a result as pulled. `false` when it was already.
     pub(super) fn pull(&mut self, id: i64) -> bool {
-        match self.entries.get_mut(&id) {
+        match self.entries.get_mut(id) {
             Some(Export::Result { pulled, .. }) if !*pulled => {
                 *pulled = true;
                 self.unanswered += 1;
@@ -114,10 +124,15 @@ impl<T> Exports<T> {
         }
     }
 
+    /// Marks a target or pipe as pulled. `false` when it was already.
+    pub(super) fn pull_target(&mut self, id: i64) -> bool {
+        self.pulled.insert(id)
+    }
+
     /// Marks a result as answered: its promise, and whether it is a stream message's, which goes now. `None` when it is
     /// not due.
     pub(super) fn answer(&mut self, id: i64) -> Option<(PromiseId, bool)> {
-        match self.entries.get_mut(&id) {
+        match self.entries.get_mut(id) {
             Some(Export::Result {
                 promise,
                 pulled: true,
@@ -139,7 +154,7 @@ impl<T> Exports<T> {
     }
 
     pub(super) fn holds_pipe(&self, id: PipeId) -> bool {
-        matches!(self.entries.get(&id.0), Some(Export::Pipe(_)))
+        matches!(self.entries.get(id.0), Some(Export::Pipe(_)))
     }
 
     /// Exports a target under a fresh id, always: peers count an id they see twice only once.
@@ -163,7 +178,8 @@ impl<T> Exports<T> {
     }
 
     pub(super) fn remove(&mut self, id: i64) -> Option<Export<T>> {
-        let removed = self.entries.remove(&id);
+        let removed = self.entries.remove(id);
+        self.pulled.remove(&id);
         if let Some(Export::Result {
             pulled: true,
             answered: false,
@@ -177,7 +193,11 @@ impl<T> Exports<T> {
 
     /// Gives back `count` references; the entry when that were all.
     pub(super) fn release(&mut self, id: i64, count: u64) -> Result<Option<Export<T>>, ProtocolError> {
-        let held = match self.entries.get_mut(&id).ok_or(ProtocolError::NoSuchExport(id))? {
+        let held = match self
+            .entries
+            .get_mut(id)
+            .ok_or_else(|| ProtocolError::NoSuchExport(id.to_string()))?
+        {
             Export::Target { refcount, .. } => refcount,
             // Results and pipes are named by exactly one import.
             _ => &mut 1,
@@ -195,6 +215,7 @@ impl<T> Exports<T> {
     /// Everything, at the end of the session.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
+        self.pulled.clear();
         self.unanswered = 0;
     }
 }

@@ -1,9 +1,8 @@
 //! The import table: what we can name at the peer.
 
-use hashbrown::HashMap;
-
 use super::capability::PromiseId;
 use super::flow::Sent;
+use super::table::SignedTable;
 
 #[derive(Debug)]
 pub(super) enum Import {
@@ -20,17 +19,16 @@ pub(super) enum Import {
 
 #[derive(Debug)]
 pub(super) struct Imports {
-    entries: HashMap<i64, Import>,
+    entries: SignedTable<Import>,
     next: i64,
 }
 
 impl Imports {
     pub(super) fn new() -> Self {
         // The peer's main is never released.
-        Self {
-            entries: HashMap::from_iter([(0, Import::Stub { remote: 1, local: 1 })]),
-            next: 1,
-        }
+        let mut entries = SignedTable::default();
+        entries.insert(0, Import::Stub { remote: 1, local: 1 });
+        Self { entries, next: 1 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -38,7 +36,7 @@ impl Imports {
     }
 
     pub(super) fn get(&self, id: i64) -> Option<&Import> {
-        self.entries.get(&id)
+        self.entries.get(id)
     }
 
     /// The id of our next push, stream or pipe message.
@@ -51,30 +49,30 @@ impl Imports {
 
     /// The peer exported a stub: one more handle. `false` when the id is something else's.
     pub(super) fn stub(&mut self, id: i64) -> bool {
-        match self
-            .entries
-            .entry(id)
-            .or_insert(Import::Stub { remote: 0, local: 0 })
-        {
-            Import::Stub { remote, local } => {
+        match self.entries.get_mut(id) {
+            Some(Import::Stub { remote, local }) => {
                 *remote += 1;
                 *local += 1;
                 true
             }
-            _ => false,
+            Some(_) => false,
+            None => {
+                self.entries.insert(id, Import::Stub { remote: 1, local: 1 });
+                true
+            }
         }
     }
 
     /// One more handle of a stub that we hold already.
     pub(super) fn dup(&mut self, id: i64) {
-        if let Some(Import::Stub { local, .. }) = self.entries.get_mut(&id) {
+        if let Some(Import::Stub { local, .. }) = self.entries.get_mut(id) {
             *local += 1;
         }
     }
 
     /// The peer exported a promise. `false` when the id is in the table already.
     pub(super) fn promise(&mut self, id: i64, promise: PromiseId) -> bool {
-        if self.entries.contains_key(&id) {
+        if self.entries.get(id).is_some() {
             return false;
         }
         self.entries.insert(id, Import::Promise { promise });
@@ -83,7 +81,7 @@ impl Imports {
 
     /// Marks a call as pulled. `false` when it was, or is no call.
     pub(super) fn pull(&mut self, id: i64) -> bool {
-        match self.entries.get_mut(&id) {
+        match self.entries.get_mut(id) {
             Some(Import::Call { pulled, .. }) => !std::mem::replace(pulled, true),
             _ => false,
         }
@@ -91,15 +89,15 @@ impl Imports {
 
     /// Takes the entry of something that the peer settles.
     pub(super) fn settle(&mut self, id: i64) -> Option<Import> {
-        match self.entries.get(&id)? {
+        match self.entries.get(id)? {
             Import::Stub { .. } => None,
-            _ => self.entries.remove(&id),
+            _ => self.entries.remove(id),
         }
     }
 
     /// Drops one handle of a stub; the count to release when it was the last.
     pub(super) fn release(&mut self, id: i64) -> Option<u64> {
-        let Some(Import::Stub { remote, local }) = self.entries.get_mut(&id) else {
+        let Some(Import::Stub { remote, local }) = self.entries.get_mut(id) else {
             return None;
         };
         *local = local.saturating_sub(1);
@@ -107,7 +105,7 @@ impl Imports {
             return None;
         }
         let remote = *remote;
-        self.entries.remove(&id);
+        self.entries.remove(id);
         Some(remote)
     }
 

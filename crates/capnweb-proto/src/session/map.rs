@@ -1,10 +1,12 @@
 //! Replaying a peer's `map()`.
 
+use std::sync::Arc;
+
 use super::Session;
 use super::capability::{Capability, PromiseId};
 use super::operation::{Action, From, Operation};
 use crate::expression::{Decode, decode};
-use crate::json::Json;
+use crate::json::{Node, Tape};
 use crate::{Limits, PathKey, ProtocolError, Value};
 
 /// Maps inside maps, which cost stack.
@@ -15,7 +17,8 @@ const MAX_NESTING: usize = 32;
 pub(super) struct Body<T> {
     /// Own references.
     pub(super) captures: Vec<Value<Capability<T>>>,
-    pub(super) instructions: Vec<Json>,
+    /// An array of expressions.
+    pub(super) instructions: Arc<Tape<'static>>,
 }
 
 impl<T: Clone> Session<T> {
@@ -67,14 +70,14 @@ impl<T: Clone> Session<T> {
     ) -> Result<Value<Capability<T>>, Value<Capability<T>>> {
         let mut variables = vec![input];
         let mut fault = None;
-        for instruction in &body.instructions {
+        for instruction in body.instructions.root().items() {
             let limits = Limits::default();
             let mut decoder = MapDecoder {
                 session: self,
                 captures: &body.captures,
                 variables: &variables,
             };
-            match decode(instruction.clone(), 0, &limits, &mut decoder) {
+            match decode(instruction, 0, &limits, &mut decoder) {
                 Ok(value) => variables.push(value),
                 Err(error) => {
                     fault = Some(error);
@@ -116,7 +119,7 @@ impl<'a, T: Clone> MapDecoder<'a, T> {
         usize::try_from(index)
             .ok()
             .and_then(|index| list.get(index))
-            .ok_or(ProtocolError::NoSuchEntry(id))
+            .ok_or_else(|| ProtocolError::NoSuchEntry(id.to_string()))
     }
 
     fn run(
@@ -150,6 +153,10 @@ impl<'a, T: Clone> MapDecoder<'a, T> {
 const NO_EXPORTS: ProtocolError = ProtocolError::NotInMap("A mapper function cannot refer to exports.");
 
 impl<T: Clone> Decode<Capability<T>> for MapDecoder<'_, T> {
+    fn knows(&self, id: i64) -> bool {
+        self.subject(id).is_ok()
+    }
+
     fn stub(&mut self, _: i64) -> Result<Value<Capability<T>>, ProtocolError> {
         Err(NO_EXPORTS)
     }
@@ -170,6 +177,7 @@ impl<T: Clone> Decode<Capability<T>> for MapDecoder<'_, T> {
 
     fn own(
         &mut self,
+        _: bool,
         id: i64,
         path: Vec<PathKey>,
         args: Option<Vec<Value<Capability<T>>>>,
@@ -182,14 +190,14 @@ impl<T: Clone> Decode<Capability<T>> for MapDecoder<'_, T> {
         id: i64,
         path: Vec<PathKey>,
         captures: Vec<Value<Capability<T>>>,
-        instructions: Vec<Json>,
+        instructions: Node<'_>,
     ) -> Result<Value<Capability<T>>, ProtocolError> {
         self.run(
             id,
             path,
             Action::Map(Body {
                 captures,
-                instructions,
+                instructions: Arc::new(instructions.to_tape()),
             }),
         )
     }

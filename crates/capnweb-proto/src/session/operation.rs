@@ -3,10 +3,14 @@
 use super::capability::{CallId, Capability, Event, PipeId, PromiseId};
 use super::imports::Import;
 use super::map::Body;
+use super::pipe::Accepted;
 use super::promise::{Dependent, Outcome};
 use super::{Session, pipe};
 use crate::value::{Reached, is_prototype_name, show_path};
 use crate::{PathKey, Value};
+
+/// Why writes to a stream that nobody reads are rejected.
+const UNREAD: &str = "ReadableStream RPC stub was disposed without being consumed";
 
 /// What to do with what a path leads to.
 #[derive(Debug)]
@@ -125,8 +129,23 @@ impl<T: Clone> Session<T> {
         match value.walk(path) {
             // Settled values hold no promise but inside a map.
             Reached::Capability(Capability::Promise(promise), rest) => Found::Promise(*promise, rest.len()),
+            // There is nothing to see in a stream.
+            Reached::Capability(
+                Capability::Sink(_)
+                | Capability::Writable(_)
+                | Capability::Readable(_)
+                | Capability::Source(_),
+                [_, rest @ ..],
+            ) => match rest.first() {
+                Some(key) => Found::Nowhere(key.to_string()),
+                None => Found::Undefined,
+            },
             Reached::Capability(capability, rest) => {
-                if rest.is_empty() && matches!(action, Action::Get) {
+                let whole = rest.is_empty() && !matches!(capability, Capability::Promise(_));
+                if whole && !capability.is_callable() && matches!(action, Action::Call(_)) {
+                    return Found::NotCallable;
+                }
+                if whole && (matches!(action, Action::Get) || !capability.is_callable()) {
                     let value = Value::Capability(capability.clone());
                     return Found::Value(self.copy(&value));
                 }
@@ -169,8 +188,7 @@ impl<T: Clone> Session<T> {
                 operation.keep(rest);
                 match capability {
                     Capability::Target(target) => From::Target(target),
-                    Capability::Sink(target) => From::Sink(target),
-                    Capability::Stub(id) | Capability::Writable(id) => From::Import(id.0),
+                    Capability::Stub(id) => From::Import(id.0),
                     _ => {
                         let error = not_a_function(&operation);
                         return self.fail(operation, error);
@@ -299,15 +317,27 @@ impl<T: Clone> Session<T> {
             _ => pipe::Item::End,
         };
         let Some(pipe) = self.pipes.get_mut(&id) else {
-            let text = "ReadableStream RPC stub was disposed without being consumed";
-            return self.settle(operation.result, Err(Value::error("Error", text)));
+            self.discard(item.into_value());
+            return self.settle(operation.result, Err(Value::error("Error", UNREAD)));
         };
         match pipe.accept(item, operation.size, operation.result) {
-            Ok(()) => {
+            Accepted::Queued => {
                 self.queued_bytes += operation.size;
                 self.pipe_readable(id);
             }
-            Err(error) => self.settle(operation.result, Err(Value::Error(Box::new(error)))),
+            Accepted::Acknowledged => {
+                self.queued_bytes += operation.size;
+                self.settle(operation.result, Ok(Value::Undefined));
+                self.pipe_readable(id);
+            }
+            Accepted::Ignored(item) => {
+                self.discard(item.into_value());
+                self.settle(operation.result, Ok(Value::Undefined));
+            }
+            Accepted::Rejected(item, reason) => {
+                self.discard(item.into_value());
+                self.settle(operation.result, Err(reason));
+            }
         }
     }
 
@@ -325,6 +355,12 @@ impl<T: Clone> Session<T> {
     /// Whoever waits is told from one loop and not by recursion: a peer may chain as many calls as the limits allow,
     /// and the stack must not feel it.
     pub(super) fn settle(&mut self, promise: PromiseId, outcome: Outcome<T>) {
+        let wanted = self.promises.get(promise).is_some() && !self.promises.is_unwanted(promise);
+        if !wanted {
+            // Nobody waits, so neither is waited for what is inside.
+            self.promises.remove_pending(promise);
+            return self.discard(outcome.unwrap_or_else(|error| error));
+        }
         let mut pending = Vec::new();
         let outcome = match outcome {
             Ok(value) => self.fill(value, &mut pending),
@@ -435,7 +471,9 @@ impl<T: Clone> Session<T> {
             return;
         };
         if self.imports.pull(import) {
-            self.send(format!("[\"pull\",{import}]"));
+            let mut out = super::message("pull", import);
+            out.push(']');
+            self.send(out);
         }
     }
 
@@ -518,12 +556,15 @@ impl<T: Clone> Session<T> {
         }
         let backing = self.promises.get(id).and_then(|entry| entry.backing);
         if let Some(import) = backing
-            && matches!(self.imports.get(import), Some(Import::Call { .. }))
+            && matches!(
+                self.imports.get(import),
+                Some(Import::Call { .. } | Import::Promise { .. })
+            )
         {
-            // A call dropped before its answer is released at once.
+            // A call or promise dropped before its answer is released at once.
             self.imports.settle(import);
             self.promises.remove_pending(id);
-            self.send(format!("[\"release\",{import},1]"));
+            self.release_call(import);
         }
     }
 
@@ -531,7 +572,10 @@ impl<T: Clone> Session<T> {
     pub(super) fn discard(&mut self, value: Value<Capability<T>>) {
         let mut slots = Vec::new();
         value.for_each_capability(&mut |slot| {
-            if !matches!(slot, Capability::Target(_) | Capability::Sink(_)) {
+            if !matches!(
+                slot,
+                Capability::Target(_) | Capability::Sink(_) | Capability::Source(_)
+            ) {
                 slots.push(slot.clone());
             }
         });
@@ -539,9 +583,7 @@ impl<T: Clone> Session<T> {
             match slot {
                 Capability::Promise(id) => self.drop_promise(id),
                 Capability::Stub(id) | Capability::Writable(id) => self.release(id),
-                Capability::Readable(id) => {
-                    self.cancel_pipe(id, "ReadableStream RPC stub was disposed without being consumed");
-                }
+                Capability::Readable(id) => self.cancel_pipe(id, &Value::error("Error", UNREAD)),
                 _ => {}
             }
         }

@@ -3,13 +3,22 @@
 use std::collections::VecDeque;
 
 use super::capability::{Capability, PromiseId};
-use crate::{ErrorValue, Value};
+use crate::Value;
 
 #[derive(Debug)]
 pub(super) enum Item<T> {
     Chunk(Value<Capability<T>>),
     End,
     Failed(Value<Capability<T>>),
+}
+
+impl<T> Item<T> {
+    pub(super) fn into_value(self) -> Value<Capability<T>> {
+        match self {
+            Self::Chunk(value) | Self::Failed(value) => value,
+            Self::End => Value::Undefined,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -20,13 +29,21 @@ struct Queued<T> {
     acknowledge: Option<PromiseId>,
 }
 
+/// How the writing side ended.
+#[derive(Debug)]
+enum Ended<T> {
+    Closed,
+    /// Aborted by the writer or cancelled by the reader, with the reason.
+    Errored(Value<Capability<T>>),
+}
+
 #[derive(Debug)]
 pub(super) struct Pipe<T> {
     queue: VecDeque<Queued<T>>,
     claimed: bool,
-    /// The writer has closed or aborted.
-    finished: bool,
-    cancelled: Option<String>,
+    ended: Option<Ended<T>>,
+    /// Nobody reads any more.
+    cancelled: bool,
     /// Read by the session itself, for a blob.
     pub(super) blob: Option<Collected>,
 }
@@ -38,75 +55,112 @@ pub(super) struct Collected {
     pub(super) blob: crate::Blob,
 }
 
+/// What was not read when the reading ended.
+pub(super) struct Unread<T> {
+    pub(super) size: usize,
+    /// Writes to reject.
+    pub(super) waiting: Vec<PromiseId>,
+    pub(super) items: Vec<Item<T>>,
+}
+
+/// What an operation of the writer comes to.
+pub(super) enum Accepted<T> {
+    /// Kept, to be acknowledged when it is read.
+    Queued,
+    /// Kept, and acknowledged at once: nothing unread is before it.
+    Acknowledged,
+    /// Means nothing any more, which is no error.
+    Ignored(Item<T>),
+    Rejected(Item<T>, Value<Capability<T>>),
+}
+
 impl<T> Default for Pipe<T> {
     fn default() -> Self {
         Self {
             queue: VecDeque::new(),
             claimed: false,
-            finished: false,
-            cancelled: None,
+            ended: None,
+            cancelled: false,
             blob: None,
         }
     }
 }
 
-impl<T> Pipe<T> {
+impl<T: Clone> Pipe<T> {
     /// Hands out the readable end, once.
     pub(super) fn claim(&mut self) -> bool {
         !std::mem::replace(&mut self.claimed, true)
     }
 
-    /// Takes a write, close or abort. An error is for the writer.
-    pub(super) fn accept(
-        &mut self,
-        item: Item<T>,
-        size: usize,
-        acknowledge: PromiseId,
-    ) -> Result<(), ErrorValue<Capability<T>>> {
-        if let Some(reason) = &self.cancelled {
-            return Err(ErrorValue::new("Error", reason.clone()));
+    pub(super) fn is_claimed(&self) -> bool {
+        self.claimed
+    }
+
+    /// Takes a write, close or abort.
+    pub(super) fn accept(&mut self, item: Item<T>, size: usize, acknowledge: PromiseId) -> Accepted<T> {
+        match (&self.ended, &item) {
+            (None, Item::Chunk(_)) => {}
+            (None, Item::End) => self.ended = Some(Ended::Closed),
+            (None, Item::Failed(reason)) => self.ended = Some(Ended::Errored(without_capabilities(reason))),
+            (Some(_), Item::Failed(_)) => return Accepted::Ignored(item),
+            (Some(Ended::Errored(reason)), Item::Chunk(_)) => {
+                let reason = reason.clone();
+                return Accepted::Rejected(item, reason);
+            }
+            (Some(_), _) => {
+                let closed = Value::error("TypeError", "This WritableStream has been closed.");
+                return Accepted::Rejected(item, closed);
+            }
         }
-        if self.finished {
-            return Err(ErrorValue::new(
-                "TypeError",
-                "This WritableStream has been closed.",
-            ));
-        }
-        self.finished = !matches!(item, Item::Chunk(_));
+        let last_of_none = self.queue.is_empty() && !matches!(item, Item::Chunk(_));
         self.queue.push_back(Queued {
             item,
             size,
-            acknowledge: Some(acknowledge),
+            acknowledge: (!last_of_none).then_some(acknowledge),
         });
-        Ok(())
+        if last_of_none {
+            Accepted::Acknowledged
+        } else {
+            Accepted::Queued
+        }
     }
 
-    pub(super) fn take(&mut self) -> Option<(Item<T>, usize, Option<PromiseId>)> {
+    /// The next item, its size, and what is acknowledged by taking it: the end too, once nothing is before it.
+    pub(super) fn take(&mut self) -> Option<(Item<T>, usize, [Option<PromiseId>; 2])> {
         let queued = self.queue.pop_front()?;
-        Some((queued.item, queued.size, queued.acknowledge))
+        let end = match self.queue.front_mut() {
+            Some(next) if !matches!(next.item, Item::Chunk(_)) => next.acknowledge.take(),
+            _ => None,
+        };
+        Some((queued.item, queued.size, [queued.acknowledge, end]))
     }
 
-    /// Stops reading: bytes given up, and the writes to reject.
-    pub(super) fn cancel(&mut self, reason: &str) -> (usize, Vec<PromiseId>) {
-        self.cancelled.get_or_insert_with(|| reason.to_owned());
+    /// Stops reading.
+    pub(super) fn cancel(&mut self, reason: &Value<Capability<T>>) -> Unread<T> {
+        self.ended
+            .get_or_insert_with(|| Ended::Errored(without_capabilities(reason)));
+        self.cancelled = true;
         self.claimed = true;
-        let size = self.queue.iter().map(|queued| queued.size).sum();
-        (
-            size,
-            self.queue
-                .drain(..)
-                .filter_map(|queued| queued.acknowledge)
-                .collect(),
-        )
+        let mut unread = Unread {
+            size: 0,
+            waiting: Vec::new(),
+            items: Vec::new(),
+        };
+        for queued in self.queue.drain(..) {
+            unread.size += queued.size;
+            unread.waiting.extend(queued.acknowledge);
+            unread.items.push(queued.item);
+        }
+        unread
     }
 
     /// The writer is gone without a word: what came stays readable, then the stream breaks off.
     pub(super) fn fail_if_open(&mut self, reason: &str) {
-        if !self.finished && self.cancelled.is_none() {
-            self.finished = true;
-            let item = Item::Failed(Value::error("Error", reason));
+        if self.ended.is_none() {
+            let reason = Value::error("Error", reason);
+            self.ended = Some(Ended::Errored(reason.clone()));
             self.queue.push_back(Queued {
-                item,
+                item: Item::Failed(reason),
                 size: 0,
                 acknowledge: None,
             });
@@ -114,7 +168,15 @@ impl<T> Pipe<T> {
     }
 
     /// Nobody will read from it again.
-    pub(super) fn is_done(&self) -> bool {
-        self.cancelled.is_some() || (self.finished && !self.claimed && self.queue.is_empty())
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled
     }
+}
+
+/// A reason to be told again and again; capabilities in it have one owner only.
+fn without_capabilities<T: Clone>(value: &Value<Capability<T>>) -> Value<Capability<T>> {
+    value
+        .clone()
+        .try_map::<Capability<T>, ()>(&mut |_| Ok(Value::Undefined))
+        .unwrap_or(Value::Undefined)
 }

@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::HashMap;
-
 use super::capability::{Capability, PromiseId};
 use super::operation::{Operation, WaitId};
+use super::table::Table;
 use crate::Value;
 
 pub(super) type Outcome<T> = Result<Value<Capability<T>>, Value<Capability<T>>>;
@@ -40,7 +39,7 @@ impl<T> Promise<T> {
 
 #[derive(Debug)]
 pub(super) struct Promises<T> {
-    entries: HashMap<PromiseId, Promise<T>>,
+    entries: Table<Promise<T>>,
     next: u64,
     unsettled: usize,
 }
@@ -48,7 +47,7 @@ pub(super) struct Promises<T> {
 impl<T> Default for Promises<T> {
     fn default() -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: Table::default(),
             next: 0,
             unsettled: 0,
         }
@@ -62,7 +61,7 @@ impl<T> Promises<T> {
         self.next += 1;
         self.unsettled += 1;
         self.entries.insert(
-            id,
+            id.0,
             Promise {
                 refs: 1,
                 outcome: None,
@@ -83,28 +82,28 @@ impl<T> Promises<T> {
     }
 
     pub(super) fn get(&self, id: PromiseId) -> Option<&Promise<T>> {
-        self.entries.get(&id)
+        self.entries.get(id.0)
     }
 
     pub(super) fn get_mut(&mut self, id: PromiseId) -> Option<&mut Promise<T>> {
-        self.entries.get_mut(&id)
+        self.entries.get_mut(id.0)
     }
 
     pub(super) fn acquire(&mut self, id: PromiseId) {
-        if let Some(promise) = self.entries.get_mut(&id) {
+        if let Some(promise) = self.entries.get_mut(id.0) {
             promise.refs += 1;
         }
     }
 
     pub(super) fn is_pending(&self, id: PromiseId) -> bool {
         self.entries
-            .get(&id)
+            .get(id.0)
             .is_some_and(|promise| promise.outcome.is_none())
     }
 
     /// Stores the outcome. It comes back when the promise is gone or settled already.
     pub(super) fn settle(&mut self, id: PromiseId, outcome: Outcome<T>) -> Result<(), Outcome<T>> {
-        match self.entries.get_mut(&id) {
+        match self.entries.get_mut(id.0) {
             Some(promise) if promise.outcome.is_none() => {
                 promise.outcome = Some(outcome);
                 promise.backing = None;
@@ -117,18 +116,18 @@ impl<T> Promises<T> {
 
     /// Takes the outcome out for a while; [`put_back`](Self::put_back) is to follow.
     pub(super) fn borrow(&mut self, id: PromiseId) -> Option<Outcome<T>> {
-        self.entries.get_mut(&id)?.outcome.take()
+        self.entries.get_mut(id.0)?.outcome.take()
     }
 
     pub(super) fn put_back(&mut self, id: PromiseId, outcome: Outcome<T>) {
-        if let Some(promise) = self.entries.get_mut(&id) {
+        if let Some(promise) = self.entries.get_mut(id.0) {
             promise.outcome = Some(outcome);
         }
     }
 
     /// Gives up one reference. `true` when nobody is left who could want the result.
     pub(super) fn unref(&mut self, id: PromiseId) -> bool {
-        let Some(promise) = self.entries.get_mut(&id) else {
+        let Some(promise) = self.entries.get_mut(id.0) else {
             return false;
         };
         promise.refs = promise.refs.saturating_sub(1);
@@ -136,7 +135,7 @@ impl<T> Promises<T> {
     }
 
     pub(super) fn is_unwanted(&self, id: PromiseId) -> bool {
-        self.entries.get(&id).is_some_and(Promise::is_unwanted)
+        self.entries.get(id.0).is_some_and(Promise::is_unwanted)
     }
 
     /// Removes an entry that is settled; one that is not has somebody at work for it.
@@ -144,14 +143,14 @@ impl<T> Promises<T> {
         if self.is_pending(id) {
             None
         } else {
-            self.entries.remove(&id)?.outcome
+            self.entries.remove(id.0)?.outcome
         }
     }
 
     /// Removes an entry that will never be settled.
     pub(super) fn remove_pending(&mut self, id: PromiseId) {
         if self.is_pending(id) {
-            self.entries.remove(&id);
+            self.entries.remove(id.0);
             self.unsettled -= 1;
         }
     }

@@ -184,7 +184,7 @@ fn stream_writes_are_acknowledged_when_read() {
         [r#"["resolve",4,["undefined"]]"#, r#"["resolve",5,["undefined"]]"#]
     );
     s.handle_message(r#"["release",1,1]"#).unwrap();
-    s.cancel_pipe(*pipe, "done");
+    s.cancel_pipe(*pipe, &V::error("Error", "done"));
     s.answer(calls[0].0, Ok(V::Undefined));
     s.handle_message(r#"["release",2,1]"#).unwrap();
     assert_eq!(
@@ -209,7 +209,7 @@ fn an_unread_stream_rejects_its_writes() {
         .unwrap();
     s.handle_message(r#"["stream",["pipeline",1,["write"],["x"]]]"#)
         .unwrap();
-    s.cancel_pipe(PipeId(1), "unread");
+    s.cancel_pipe(PipeId(1), &V::error("Error", "unread"));
     s.handle_message(r#"["stream",["pipeline",1,["write"],["y"]]]"#)
         .unwrap();
     assert_eq!(

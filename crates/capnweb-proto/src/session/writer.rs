@@ -85,22 +85,23 @@ impl<T: Clone> Session<T> {
             return Ok(());
         }
         let mut out = format!("[\"stream\",[\"pipeline\",{},[\"{method}\"],[", id.0);
-        if let Some(argument) = argument {
-            let argument = self.take_in(argument);
+        let argument = argument.map(|argument| self.take_in(argument));
+        if let Some(argument) = &argument {
             let mut encoder = self.encoder(false);
             let mark = encoder.mark();
-            let written = encode(&argument, 1, &mut out, &mut encoder);
+            let written = encode(argument, 1, &mut out, &mut encoder);
             if written.is_err() {
                 encoder.undo(mark);
             }
-            self.discard(argument);
             if let Err(error) = written {
-                return Err(Value::error("TypeError", error.text()));
+                self.discard(argument.clone());
+                return Err(error.to_error());
             }
         }
         out.push_str("]]]");
         let (size, now) = (out.len(), self.now);
         let Some(writer) = self.writers.get_mut(&id) else {
+            self.discard(argument.unwrap_or(Value::Undefined));
             return Ok(());
         };
         writer.ending = method != "write";
@@ -109,6 +110,10 @@ impl<T: Clone> Session<T> {
         self.imports.add(Import::Stream { writer: id.0, sent });
         self.send(out);
         self.after_sending();
+        // Not before the message that names what is in it.
+        if let Some(argument) = argument {
+            self.discard(argument);
+        }
         Ok(())
     }
 

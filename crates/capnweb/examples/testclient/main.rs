@@ -19,6 +19,9 @@ use serde_json::json;
 /// The longest a scenario may take.
 const DEADLINE: Duration = Duration::from_secs(14);
 
+/// How long the last session has to close its connection.
+const GOODBYE: Duration = Duration::from_millis(100);
+
 /// Where the server is.
 #[derive(Clone)]
 pub(crate) struct Urls {
@@ -95,5 +98,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         println!("{line}");
     }
+    // The last session says goodbye in a task of its own.
+    tokio::time::sleep(GOODBYE).await;
     Ok(())
 }

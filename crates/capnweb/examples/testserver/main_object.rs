@@ -104,8 +104,16 @@ impl Target for Nested {
     }
 }
 
+/// What JavaScript's arithmetic makes of a value.
 fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or(f64::NAN)
+    match value {
+        Value::Number(number) => *number,
+        Value::Null => 0.0,
+        Value::Bool(value) => f64::from(*value),
+        Value::String(text) if text.trim().is_empty() => 0.0,
+        Value::String(text) => text.trim().parse().unwrap_or(f64::NAN),
+        _ => f64::NAN,
+    }
 }
 
 fn count(value: &Value) -> usize {
@@ -286,7 +294,10 @@ impl Main {
             "throwError" => Answer::error(Error::new("RangeError", "test error")),
             "makeCounter" => counter(number(&first)).into(),
             "incrementCounter" => {
-                let amount = call.args.get(1).cloned().unwrap_or(Value::from(1));
+                let amount = match call.take(1) {
+                    Value::Undefined => Value::from(1),
+                    amount => amount,
+                };
                 match as_stub(&first) {
                     Ok(stub) => Answer::later(stub.call("increment", [amount]).into_future()),
                     Err(error) => error.into(),
@@ -663,11 +674,12 @@ impl Main {
                     ("error", error.map_or(Value::Null, |error| error.message().into())),
                 ]))
             }),
-            "readOne" => {
-                Answer::later(
-                    async move { Ok(as_readable(&first)?.next().await?.unwrap_or(Value::Undefined)) },
-                )
-            }
+            "readOne" => Answer::later(async move {
+                let stream = as_readable(&first)?;
+                let chunk = stream.next().await?;
+                stream.cancel(Value::Undefined).await;
+                Ok(chunk.unwrap_or_default())
+            }),
             "countLength" => Answer::later(async move {
                 let stream = as_readable(&first)?;
                 let (mut chunks, mut length) = (0, 0);
@@ -728,17 +740,13 @@ impl Main {
                 })
             }
             "makeSink" => {
-                let state = Arc::new(Mutex::new(SinkState {
-                    aborted: Value::Null,
-                    ..SinkState::default()
-                }));
+                let state = Arc::<Mutex<SinkState>>::default();
                 lock(&self.kept).sinks.insert(label(&first), Arc::clone(&state));
                 Value::from(WritableStream::new(Noting(state))).into()
             }
             "sinkState" => {
-                let Some(state) = lock(&self.kept).sinks.get(&label(&first)).cloned() else {
-                    return Ok(Answer::error(Error::new("Error", "no such sink")));
-                };
+                let state = lock(&self.kept).sinks.get(&label(&first)).cloned();
+                let state = state.unwrap_or_default();
                 let state = lock(&state);
                 Value::object([
                     ("chunks", Value::Array(state.chunks.clone())),

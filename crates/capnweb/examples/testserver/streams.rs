@@ -11,11 +11,20 @@ use crate::counter::Counter;
 use crate::kinds::tag;
 
 /// What a sink has seen.
-#[derive(Default)]
 pub(crate) struct SinkState {
     pub(crate) chunks: Vec<Value>,
     pub(crate) closed: bool,
     pub(crate) aborted: Value,
+}
+
+impl Default for SinkState {
+    fn default() -> Self {
+        Self {
+            chunks: Vec::new(),
+            closed: false,
+            aborted: Value::Null,
+        }
+    }
 }
 
 /// A stream of the given results.

@@ -19,13 +19,18 @@ fn scripts() -> PathBuf {
 }
 
 /// A command that runs one of the JavaScript programs.
-async fn js(script: &str) -> Result<Command> {
-    let folder = peers::install("bowline-capnweb-peers", PACKAGE, LOCK).await?;
-    // Modules are looked for beside the script, so the scripts are put beside the modules.
-    copy_scripts(&scripts(), &folder)?;
+pub(super) async fn js(script: &str) -> Result<Command> {
+    let folder = copied_scripts().await?;
     let mut command = program::cleared(&folder.join("node_modules/node/bin/node"));
     command.arg(folder.join(script)).current_dir(&folder);
     Ok(command)
+}
+
+/// The folder with the scripts beside the modules that they look for.
+pub(super) async fn copied_scripts() -> Result<PathBuf> {
+    let folder = peers::install("bowline-capnweb-peers", PACKAGE, LOCK).await?;
+    copy_scripts(&scripts(), &folder)?;
+    Ok(folder)
 }
 
 fn copy_scripts(from: &Path, to: &Path) -> Result<()> {
@@ -35,7 +40,7 @@ fn copy_scripts(from: &Path, to: &Path) -> Result<()> {
         let extension = path.extension().and_then(|extension| extension.to_str());
         if path.is_dir() && name != "node_modules" {
             copy_scripts(&path, &to.join(name))?;
-        } else if matches!(extension, Some("mjs")) || name == "tags.json" {
+        } else if matches!(extension, Some("mjs")) {
             // By rename: another test may be starting the same script.
             let fresh = to.join(format!(".{}-{}", std::process::id(), name.display()));
             std::fs::copy(&path, &fresh)?;
@@ -45,23 +50,8 @@ fn copy_scripts(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// An example of the crate, freshly built.
-fn example(name: &str) -> Result<PathBuf> {
-    let path = program::bowline()?
-        .parent()
-        .context("a program lies in a profile")?
-        .join("examples")
-        .join(name);
-    ensure!(
-        path.exists(),
-        "{} is not built: cargo build --examples -p capnweb",
-        path.display()
-    );
-    Ok(path)
-}
-
-struct Server {
-    _child: Child,
+pub(super) struct Server {
+    _child: Option<Child>,
     address: String,
 }
 
@@ -80,20 +70,28 @@ impl Server {
             .with_context(|| format!("`{line}` names no address"))?
             .to_owned();
         Ok(Self {
-            _child: child,
+            _child: Some(child),
             address,
         })
     }
 
-    async fn rust() -> Result<Self> {
-        Self::start(program::cleared(&example("testserver")?)).await
+    /// One that runs already.
+    pub(super) fn at(address: &str) -> Self {
+        Self {
+            _child: None,
+            address: address.to_owned(),
+        }
     }
 
-    async fn javascript() -> Result<Self> {
+    pub(super) async fn rust() -> Result<Self> {
+        Self::start(program::cleared(&program::example("capnweb", "testserver")?)).await
+    }
+
+    pub(super) async fn javascript() -> Result<Self> {
         Self::start(js("server.mjs").await?).await
     }
 
-    fn arguments(&self) -> [String; 4] {
+    pub(super) fn arguments(&self) -> [String; 4] {
         let Self { address, .. } = self;
         [
             "--ws".into(),
@@ -106,13 +104,14 @@ impl Server {
 
 async fn lines(mut command: Command) -> Result<Vec<Value>> {
     command.stderr(Stdio::inherit());
-    let output = program::run(command, Duration::from_secs(150)).await?;
+    let output = program::run(command, Duration::from_secs(300)).await?;
     let text = String::from_utf8(output.stdout)?;
     text.lines()
         .map(|line| serde_json::from_str(line).with_context(|| line.to_owned()))
         .collect()
 }
 
+#[expect(clippy::print_stdout, reason = "conformance shows how many cases there were")]
 async fn suite(version: &str) -> Result<()> {
     let server = Server::rust().await?;
     let mut client = js("client.mjs").await?;
@@ -121,6 +120,7 @@ async fn suite(version: &str) -> Result<()> {
     let failed: Vec<_> = lines.iter().filter(|line| line["ok"] == false).collect();
     assert!(failed.is_empty(), "{failed:#?}");
     let summary = lines.last().context("a summary")?;
+    println!("{summary}");
     assert!(
         summary["passed"].as_u64() > Some(20) && summary["failed"] == 0,
         "{summary}"
@@ -138,9 +138,13 @@ async fn the_old_javascript_client_works() -> Result<()> {
     suite("0.5").await
 }
 
-async fn scenarios(server: &Server) -> Result<BTreeMap<String, Value>> {
-    let mut client = program::cleared(&example("testclient")?);
+/// The results of the scenarios named, or of all.
+pub(super) async fn scenarios(server: &Server, only: &[&str]) -> Result<BTreeMap<String, Value>> {
+    let mut client = program::cleared(&program::example("capnweb", "testclient")?);
     client.args(server.arguments());
+    if !only.is_empty() {
+        client.args(["--only", &only.join(",")]);
+    }
     let lines = lines(client).await?;
     let mut results = BTreeMap::new();
     for line in lines {
@@ -155,7 +159,7 @@ async fn scenarios(server: &Server) -> Result<BTreeMap<String, Value>> {
 #[tokio::test]
 async fn the_rust_client_sees_the_same_everywhere() -> Result<()> {
     let (javascript, rust) = (Server::javascript().await?, Server::rust().await?);
-    let theirs = scenarios(&javascript).await?;
+    let theirs = scenarios(&javascript, &[]).await?;
     for (name, expected) in [
         ("square", json!(25)),
         ("pipeline-deep", json!([2, 5, 102])),
@@ -182,7 +186,7 @@ async fn the_rust_client_sees_the_same_everywhere() -> Result<()> {
         "batch-empty",
         "batch-garbage",
     ];
-    let mut client = program::cleared(&example("testclient")?);
+    let mut client = program::cleared(&program::example("capnweb", "testclient")?);
     let names: Vec<&str> = theirs
         .keys()
         .map(String::as_str)
@@ -349,72 +353,55 @@ async fn the_recorded_expressions_hold() -> Result<()> {
     Ok(())
 }
 
-/// What a server answers to raw frames, up to a call that both answer 40 ms later, or to the end of the session.
-async fn answers(address: &str, frames: &[String]) -> Result<(Vec<Value>, Option<(u16, String)>)> {
-    use bowline_e2e::client::{Outgoing, Upgraded};
-    use bowline_e2e::flow::next;
-    use futures_util::SinkExt;
-    use tokio_tungstenite::tungstenite::Message;
-
-    let url = format!("http://{address}/ws");
-    let Upgraded::Socket(mut socket, _) = Outgoing::new(http::Method::GET, &url).upgrade().await? else {
-        anyhow::bail!("no session at {url}")
-    };
-    let takes_an_id = |frame: &&String| {
-        ["[\"push\"", "[\"stream\"", "[\"pipe\""]
-            .iter()
-            .any(|start| frame.trim_start().starts_with(start))
-    };
-    let last = frames.iter().filter(takes_an_id).count() + 1;
-    let sentinel = [
-        json!(["push", ["pipeline", 0, ["delay"], [40, "the last"]]]).to_string(),
-        json!(["pull", last]).to_string(),
-    ];
-    for frame in frames.iter().chain(&sentinel) {
-        // A session that is over takes no more.
-        if socket.send(Message::text(frame.clone())).await.is_err() {
-            break;
-        }
-    }
-    let mut received = Vec::new();
-    loop {
-        match next(&mut socket).await {
-            Ok(Message::Text(text)) => {
-                let frame: Value = serde_json::from_str(&text)?;
-                if frame == json!(["resolve", last, "the last"]) {
-                    return Ok((received, None));
-                }
-                received.push(frame);
-            }
-            Ok(Message::Close(Some(frame))) => {
-                return Ok((received, Some((frame.code.into(), frame.reason.to_string()))));
-            }
-            Ok(other) => anyhow::bail!("{other:?}"),
-            Err(error) => return Err(error.context(format!("after {received:?} to {frames:?}"))),
-        }
-    }
-}
-
-/// Raw frames, honest and hostile: both servers answer the same.
+/// Raw frames, honest and hostile: both servers answer the same. What is to differ is named where the frames are.
 #[tokio::test]
 async fn raw_frames_are_answered_alike() -> Result<()> {
-    use futures_util::TryStreamExt;
-
     let (javascript, rust) = (Server::javascript().await?, Server::rust().await?);
-    let conversations: Vec<Vec<String>> =
-        serde_json::from_slice(&std::fs::read(scripts().join("frames.json"))?)?;
-    assert!(conversations.len() > 300);
-    let (javascript, rust) = (&javascript, &rust);
-    futures_util::stream::iter(conversations.into_iter().map(Ok))
-        .try_for_each_concurrent(16, async |frames| {
-            let (theirs, ours) = tokio::try_join!(
-                answers(&javascript.address, &frames),
-                answers(&rust.address, &frames)
-            )?;
-            assert_eq!(inlined(&ours.0), inlined(&theirs.0), "{frames:?}");
-            assert_eq!(ours.1, theirs.1, "{frames:?}");
-            Ok::<_, anyhow::Error>(())
-        })
-        .await?;
+    let mut player = js("differential.mjs").await?;
+    player.args(["--theirs", &javascript.address, "--ours", &rust.address]);
+    let lines = lines(player).await?;
+    let (summary, differing) = lines.split_last().context("a summary")?;
+    println!("{summary}");
+    assert!(
+        differing.is_empty() && summary["passed"].as_u64() > Some(4000),
+        "{summary} {differing:#?}"
+    );
+    Ok(())
+}
+
+/// What the example of the typed layer sees of a server.
+async fn typed_client(server: &Server) -> Result<String> {
+    let mut client = program::cleared(&program::example("capnweb", "typed")?);
+    client.args(["connect", &format!("ws://{}/", server.address)]);
+    client.stderr(Stdio::inherit());
+    let output = program::run(client, Duration::from_secs(60)).await?;
+    ensure!(output.status.success(), "the client failed: {}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Typed Rust, as the client of npm's server and of its own: it sees the same.
+#[tokio::test]
+async fn the_typed_client_sees_the_same_everywhere() -> Result<()> {
+    let javascript = Server::start(js("notebook-server.mjs").await?).await?;
+    let mut rust = program::cleared(&program::example("capnweb", "typed")?);
+    rust.arg("serve");
+    let rust = Server::start(rust).await?;
+    let (theirs, ours) = (typed_client(&javascript).await?, typed_client(&rust).await?);
+    assert_eq!(theirs, ours);
+    assert!(ours.ends_with("heard true\n"), "{ours}");
+    Ok(())
+}
+
+/// Typed Rust, as the server of npm's client.
+#[tokio::test]
+async fn the_javascript_client_knows_no_types() -> Result<()> {
+    let mut rust = program::cleared(&program::example("capnweb", "typed")?);
+    rust.arg("serve");
+    let rust = Server::start(rust).await?;
+    let mut client = js("notebook-client.mjs").await?;
+    client.arg(&rust.address);
+    let lines = lines(client).await?;
+    let passed = lines.last().and_then(|line| line["passed"].as_u64());
+    assert_eq!(passed, Some(22), "{lines:?}");
     Ok(())
 }

@@ -2,12 +2,20 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where a value is missing")]
 
 mod access_client;
+mod ai;
+mod artifacts;
 mod bad_input;
 mod capnweb;
+mod capnweb_json;
+mod capnweb_workerd;
+mod d1;
 mod demo;
 mod elimination;
 mod failures;
 mod miniflare;
+mod rust_client;
 mod secrets;
+mod service;
+mod vectorize;
 mod wire;
 mod wrangler_access;

@@ -1,8 +1,9 @@
 //! The same Worker code under unmodified miniflare, both ways, and under `bowline dev`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bowline_e2e::peers::{Driver, Miniflare};
 use bowline_e2e::project::{Access, Credentials, Project};
 use bowline_e2e::upstream;
@@ -174,7 +175,18 @@ async fn d1(worker: &mut impl TestWorker) -> Result<()> {
     Ok(())
 }
 
-async fn vectorize(worker: &mut impl TestWorker) -> Result<()> {
+/// Makes a change and asks until it is processed, as a Worker has to.
+async fn change(worker: &mut impl TestWorker, call: &str, args: Value) -> Result<()> {
+    let changed = worker.ok(call, args).await?;
+    anyhow::ensure!(changed["mutationId"].is_string(), "{changed}");
+    let asked = tokio::time::timeout(Duration::from_secs(30), async {
+        while worker.ok("vec.describe", json!({})).await?["processedUpToMutation"] != changed["mutationId"] {}
+        Ok(())
+    });
+    asked.await.context("the change was not processed in time")?
+}
+
+pub(crate) async fn vectorize(worker: &mut impl TestWorker) -> Result<()> {
     let described = worker.ok("vec.describe", json!({})).await?;
     assert_eq!(
         (&described["dimensions"], &described["vectorCount"]),
@@ -186,10 +198,9 @@ async fn vectorize(worker: &mut impl TestWorker) -> Result<()> {
         {"id": "b", "values": [0, 1, 0], "metadata": {"genre": "folk", "n": 2}},
         {"id": "c", "values": [0.9, 0.1, 0], "namespace": "other", "metadata": {"genre": "jazz", "n": 3}},
     ]});
-    let inserted = worker.ok("vec.insert", vectors).await?;
-    assert!(inserted["mutationId"].is_string(), "{inserted}");
+    change(worker, "vec.insert", vectors).await?;
     let again = json!({"vectors": [{"id": "a", "values": [0, 0, 1]}]});
-    worker.ok("vec.insert", again.clone()).await?;
+    change(worker, "vec.insert", again.clone()).await?;
     let got = worker
         .ok("vec.getByIds", json!({"ids": ["a", "missing"]}))
         .await?;
@@ -228,11 +239,11 @@ async fn vectorize(worker: &mut impl TestWorker) -> Result<()> {
         ["b"]
     );
 
-    worker.ok("vec.upsert", again).await?;
+    change(worker, "vec.upsert", again).await?;
     let got = worker.ok("vec.getByIds", json!({"ids": ["a"]})).await?;
     assert_eq!(got[0]["values"], json!([0, 0, 1]), "upsert replaces");
     assert!(got[0].get("metadata").is_none_or(Value::is_null), "wholly: {got}");
-    worker.ok("vec.deleteByIds", json!({"ids": ["a", "b"]})).await?;
+    change(worker, "vec.deleteByIds", json!({"ids": ["a", "b"]})).await?;
     assert_eq!(worker.ok("vec.describe", json!({})).await?["vectorCount"], 1);
 
     let wrong = json!({"vectors": [{"id": "d", "values": [1, 2]}]});

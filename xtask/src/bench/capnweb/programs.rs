@@ -12,11 +12,11 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-use crate::run::{cargo, check, root, target};
+use crate::run::{cargo, check, npm, root, target};
 
-const FILES: [(&str, &str); 4] = [
-    ("package.json", include_str!("package.json")),
-    ("package-lock.json", include_str!("package-lock.json")),
+const PACKAGE: &str = include_str!("package.json");
+const LOCK: &str = include_str!("package-lock.json");
+const FILES: [(&str, &str); 2] = [
     ("server.js", include_str!("server.js")),
     ("client.js", include_str!("client.js")),
 ];
@@ -50,17 +50,7 @@ pub(crate) fn js() -> anyhow::Result<Pair> {
     for (name, text) in FILES {
         fs::write(folder.join(name), text)?;
     }
-    let stamp = folder.join(".installed");
-    let wanted = format!("{}{}", FILES[0].1, FILES[1].1);
-    if !fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
-            .current_dir(&folder)
-            // Rows alone go to standard output.
-            .stdout(Stdio::null());
-        check(&mut npm)?;
-        fs::write(stamp, wanted)?;
-    }
+    npm(&folder, PACKAGE, LOCK)?;
     let script = |name| Program {
         path: folder.join("node_modules/node/bin/node"),
         args: vec![folder.join(name).display().to_string()],

@@ -1,0 +1,151 @@
+//! Where a namespace's Workers lie.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bowline_binding::{
+    BindingError, ConfigError, ErrorKind, OutboundSpec, Resources, WorkerHost, WorkerSpec,
+};
+use serde_json::{Map, Value};
+
+use crate::options::Get;
+
+/// The longest name of a Worker: a DNS label, as Cloudflare has it.
+const LONGEST_NAME: usize = 63;
+
+/// A namespace.
+#[derive(Debug)]
+pub(crate) struct Config {
+    folder: PathBuf,
+    pub(crate) workers: Arc<dyn WorkerHost>,
+    outbound: Option<Outbound>,
+}
+
+#[derive(Debug)]
+struct Outbound {
+    project: PathBuf,
+    parameters: Vec<String>,
+}
+
+impl Config {
+    pub(crate) fn parse(entry: &Value, resources: &Resources) -> Result<Self, ConfigError> {
+        let namespace = text(entry, "namespace")?.unwrap_or_default();
+        let path = |key: &str, given: &str| {
+            let path = resources.project.join(given);
+            if path.exists() {
+                Ok(path)
+            } else {
+                Err(ConfigError::new(
+                    key,
+                    format!("{} does not exist", path.display()),
+                ))
+            }
+        };
+        let folder = text(entry, "folder")?.ok_or_else(|| {
+            let problem = format!(
+                "is missing: name the folder with the Workers of namespace \"{namespace}\" in bowline.jsonc, one folder each"
+            );
+            ConfigError::new("folder", problem)
+        })?;
+        let folder = path("folder", folder)?;
+        let workers = resources
+            .workers
+            .clone()
+            .ok_or_else(|| ConfigError::new("folder", "cannot be used: nothing here runs Workers"))?;
+        let outbound = match (entry.get("outbound"), text(entry, "outbound_worker")?) {
+            (None | Some(Value::Null), None) => None,
+            (Some(Value::Object(outbound)), Some(worker)) => Some(Outbound {
+                project: path("outbound_worker", worker)?,
+                parameters: parameters(outbound)?,
+            }),
+            (Some(Value::Object(outbound)), None) => {
+                let service = outbound
+                    .get("service")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                let problem = format!(
+                    "is missing: name the folder of the outbound Worker \"{service}\" in bowline.jsonc"
+                );
+                return Err(ConfigError::new("outbound_worker", problem));
+            }
+            (Some(_), _) => return Err(ConfigError::new("outbound", "must be an object")),
+            (None, Some(_)) => {
+                return Err(ConfigError::new(
+                    "outbound_worker",
+                    "is of no use: the wrangler entry has no `outbound`",
+                ));
+            }
+        };
+        Ok(Self {
+            folder,
+            workers,
+            outbound,
+        })
+    }
+
+    /// The Worker that a call is for.
+    pub(crate) fn find(&self, get: Get) -> Result<WorkerSpec, BindingError> {
+        let safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let name = get.name.as_str();
+        let project = self.folder.join(name);
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(safe) || !project.is_dir() {
+            // Cloudflare's text.
+            return Err(BindingError::new(
+                ErrorKind::Invalid,
+                "dispatch",
+                "Worker not found.",
+            ));
+        }
+        let given = get
+            .options
+            .and_then(|options| options.outbound)
+            .unwrap_or_default();
+        let outbound = match &self.outbound {
+            None if given.is_empty() => None,
+            None => {
+                let text = "get(): `outbound` was given, and this namespace has no outbound Worker";
+                return Err(BindingError::new(ErrorKind::Invalid, "dispatch", text));
+            }
+            Some(outbound) => Some(outbound.spec(given)?),
+        };
+        Ok(WorkerSpec {
+            project,
+            entrypoint: None,
+            props: None,
+            outbound,
+        })
+    }
+}
+
+impl Outbound {
+    fn spec(&self, params: Map<String, Value>) -> Result<OutboundSpec, BindingError> {
+        if let Some(name) = params.keys().find(|name| !self.parameters.contains(name)) {
+            let text = format!("get(): `outbound.{name}` is not among the outbound Worker's parameters");
+            return Err(BindingError::new(ErrorKind::Invalid, "dispatch", text));
+        }
+        Ok(OutboundSpec {
+            project: self.project.clone(),
+            params,
+        })
+    }
+}
+
+fn parameters(outbound: &Map<String, Value>) -> Result<Vec<String>, ConfigError> {
+    let shape = || ConfigError::new("outbound", "`parameters` must be a list of texts");
+    match outbound.get("parameters") {
+        None => Ok(Vec::new()),
+        Some(Value::Array(names)) => names
+            .iter()
+            .map(|name| name.as_str().map(str::to_owned).ok_or_else(shape))
+            .collect(),
+        Some(_) => Err(shape()),
+    }
+}
+
+fn text<'a>(entry: &'a Value, key: &str) -> Result<Option<&'a str>, ConfigError> {
+    match entry.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
+        Some(_) => Err(ConfigError::new(key, "must be a text")),
+    }
+}

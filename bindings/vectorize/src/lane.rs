@@ -1,0 +1,74 @@
+//! Values in the form that is computed on: whole lanes of eight, so that the compiler uses vector registers.
+
+/// Values of one lane.
+pub(crate) const WIDTH: usize = 8;
+/// Lanes that are added up side by side: one sum alone would wait for itself.
+const SUMS: usize = 4;
+
+/// Eight values, aligned so that the compiler can keep them in one vector register.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(align(32))]
+pub(crate) struct Lane(pub(crate) [f32; WIDTH]);
+
+impl Lane {
+    pub(crate) const ZERO: Self = Self([0.0; WIDTH]);
+}
+
+/// Writes `values` over `lanes`, the rest zeros.
+pub(crate) fn pack_into(values: &[f32], lanes: &mut [Lane]) {
+    lanes.fill(Lane::ZERO);
+    for (lane, values) in lanes.iter_mut().zip(values.chunks(WIDTH)) {
+        lane.0[..values.len()].copy_from_slice(values);
+    }
+}
+
+/// `values` as `count` lanes.
+pub(crate) fn pack(values: &[f32], count: usize) -> Vec<Lane> {
+    let mut lanes = vec![Lane::ZERO; count];
+    pack_into(values, &mut lanes);
+    lanes
+}
+
+/// 1 / length, or 0 for a vector without direction.
+pub(crate) fn inverse_norm(lanes: &[Lane]) -> f32 {
+    let square = square(lanes);
+    if square > 0.0 {
+        (1.0 / square.sqrt()) as f32
+    } else {
+        0.0
+    }
+}
+
+/// The square of the length.
+pub(crate) fn square(lanes: &[Lane]) -> f64 {
+    let values = lanes.iter().flat_map(|lane| lane.0);
+    values.map(|value| f64::from(value).powi(2)).sum()
+}
+
+pub(crate) fn dot(one: &[Lane], two: &[Lane]) -> f32 {
+    fold(one, two, |one, two| one * two)
+}
+
+pub(crate) fn squared_distance(one: &[Lane], two: &[Lane]) -> f32 {
+    fold(one, two, |one, two| (one - two) * (one - two))
+}
+
+/// The sum of `term` over pairs of values.
+#[inline(always)]
+fn fold(one: &[Lane], two: &[Lane], term: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut sums = [[0.0f32; WIDTH]; SUMS];
+    let ((ones, one_rest), (twos, two_rest)) = (one.as_chunks::<SUMS>(), two.as_chunks::<SUMS>());
+    for (ones, twos) in ones.iter().zip(twos) {
+        for (sums, (one, two)) in sums.iter_mut().zip(ones.iter().zip(twos)) {
+            for (sum, (one, two)) in sums.iter_mut().zip(one.0.iter().zip(&two.0)) {
+                *sum += term(*one, *two);
+            }
+        }
+    }
+    for (one, two) in one_rest.iter().zip(two_rest) {
+        for (sum, (one, two)) in sums[0].iter_mut().zip(one.0.iter().zip(&two.0)) {
+            *sum += term(*one, *two);
+        }
+    }
+    sums.iter().flatten().sum()
+}

@@ -1,0 +1,145 @@
+//! What commands that open a gate share: the listener, the gateway, the REST API beside it.
+
+use std::net::SocketAddr;
+
+use bowline_access_store::AccessStore;
+use bowline_gateway::{Admin, Gateway, GatewayOptions, Mode, Service, now, serve};
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{CliError, Kind};
+use crate::output;
+
+/// How a gate presents itself.
+#[derive(Debug, Args)]
+pub(crate) struct GateArgs {
+    /// The team domain as a URL: the issuer of tokens, and where logins and keys are. By default a local name of this
+    /// listener, unless the organisation's settings name one.
+    #[arg(long, value_name = "URL")]
+    team_domain: Option<String>,
+    /// Where to serve the REST API of Access, which needs a token of `bowline access api-token create`. Loopback only.
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<SocketAddr>,
+}
+
+/// An open gate that does not answer yet.
+pub(crate) struct Listening {
+    pub(crate) gateway: Gateway,
+    listener: TcpListener,
+    address: SocketAddr,
+    admin: Option<(TcpListener, SocketAddr)>,
+}
+
+/// The local team domain of a listener. It contains the words by which clients recognise Access, and resolves to this
+/// machine.
+pub(crate) fn local_team_domain(address: SocketAddr) -> String {
+    format!("http://bowline.cloudflareaccess.com.localhost:{}", address.port())
+}
+
+/// Opens the listeners and the gateway.
+pub(crate) async fn listen(
+    address: SocketAddr,
+    args: &GateArgs,
+    store: AccessStore,
+    mode: Mode,
+) -> Result<Listening, CliError> {
+    if let Some(admin) = args.admin_listen.filter(|admin| !admin.ip().is_loopback()) {
+        return Err(CliError::message(
+            Kind::User,
+            format!("refusing to serve the REST API on {admin}: it changes who may pass"),
+        )
+        .hint("listen on 127.0.0.1, and put TLS in front where others need it"));
+    }
+    let (listener, address) = bind(address).await?;
+    let admin = match args.admin_listen {
+        Some(admin) => Some(bind(admin).await?),
+        None => None,
+    };
+    let team_domain = match &args.team_domain {
+        Some(url) if url.starts_with("http://") || url.starts_with("https://") => {
+            url.trim_end_matches('/').to_owned()
+        }
+        Some(host) => format!("https://{host}"),
+        None => local_team_domain(address),
+    };
+    let options = GatewayOptions {
+        mode,
+        team_domain,
+        clock: now,
+    };
+    let gateway = Gateway::new(store, options)
+        .await
+        .map_err(|error| CliError::new(Kind::Internal, error))?;
+    Ok(Listening {
+        gateway,
+        listener,
+        address,
+        admin,
+    })
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        CliError::new(
+            Kind::User,
+            anyhow::Error::new(error).context(format!("listen on {address}")),
+        )
+    })?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| CliError::new(Kind::Internal, error))?;
+    Ok((listener, address))
+}
+
+impl Listening {
+    /// Where it listens: `http://127.0.0.1:8787/`.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// Says where it listens; `lines` are for people.
+    pub(crate) fn announce(&self, json: bool, lines: &[String]) {
+        let url = self.url();
+        let admin = self
+            .admin
+            .as_ref()
+            .map(|(_, address)| format!("http://{address}/client/v4"));
+        if json {
+            let mut document = json!({"ready": true, "url": url});
+            if let Some(admin) = admin {
+                document["admin_url"] = Value::String(admin);
+            }
+            output::result(&document.to_string());
+        } else {
+            output::result(&url);
+            lines.iter().for_each(|line| output::notice(line));
+            if let Some(admin) = admin {
+                output::notice(&format!("  REST API at {admin}"));
+            }
+        }
+    }
+
+    /// Serves until `stop`.
+    pub(crate) async fn serve(
+        self,
+        service: impl Service,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), CliError> {
+        let shutdown = CancellationToken::new();
+        let api = Admin::new(self.gateway);
+        let admin = async {
+            match self.admin {
+                Some((listener, _)) => serve(listener, api, shutdown.clone()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            served = serve(self.listener, service, shutdown.clone()) => served,
+            served = admin => served,
+            () = stop => { shutdown.cancel(); Ok(()) }
+        }
+        .map_err(|error| CliError::new(Kind::Internal, error))
+    }
+}
