@@ -11,6 +11,7 @@
 
 pub mod access;
 pub mod client;
+pub mod edge;
 pub mod flow;
 pub mod git;
 pub mod peers;
@@ -20,3 +21,4 @@ pub mod project;
 pub mod rust_client;
 pub mod upstream;
 pub mod worker;
+pub mod wrangler_access;
