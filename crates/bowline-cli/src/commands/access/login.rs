@@ -91,7 +91,7 @@ async fn sign_in(
 }
 
 fn told(args: &LoginArgs, host: &Host, done: &LoggedIn) {
-    let until = super::timestamp(done.token.expires_at());
+    let until = bowline_gateway::timestamp(done.token.expires_at());
     let (by, how) = match done.by {
         By::Stored => ("stored", "The stored login still works"),
         By::Exchange => ("exchange", "Renewed the login from the team's session"),
