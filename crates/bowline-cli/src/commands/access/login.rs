@@ -21,6 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(900);
 /// ~/.cloudflared, where cloudflared and Bowline both find it, and is renewed while the team's session lasts. A machine
 /// that nobody sits at uses a service token instead.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 signed in, 1 internal, 2 usage, 3 configuration, 4 nobody signed in, or nobody is there to; \
+                  5 the host or the login cannot be used."
+)]
 pub(crate) struct LoginArgs {
     /// The host, or a URL on it.
     host: String,
