@@ -10,7 +10,6 @@
 //! ```
 
 pub mod client;
-pub mod edge;
 pub mod flow;
 pub mod git;
 pub mod peers;
@@ -19,4 +18,3 @@ pub mod project;
 pub mod rust_client;
 pub mod upstream;
 pub mod worker;
-pub mod wrangler_access;

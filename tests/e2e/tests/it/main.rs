@@ -1,7 +1,6 @@
 //! End to end, with the real program and real peers.
 #![expect(clippy::unwrap_used, reason = "a test may fail where a value is missing")]
 
-mod access_client;
 mod ai;
 mod artifacts;
 mod bad_input;
@@ -18,4 +17,3 @@ mod secrets;
 mod service;
 mod vectorize;
 mod wire;
-mod wrangler_access;
