@@ -248,6 +248,7 @@ fn secrets_exposed_rarely(findings: &mut Findings) -> anyhow::Result<()> {
             "bowline-ai-gateway/src/credential.rs",
             "bowline-client/src/client.rs",
             "bowline-credentials/src/application_token.rs",
+            "bowline-credentials/src/exchange.rs",
             "bowline-credentials/src/service_token.rs",
             "bowline-credentials/src/token_files.rs",
             "bowline-gateway/src/admin/tokens.rs",

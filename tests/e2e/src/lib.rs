@@ -11,7 +11,6 @@
 
 pub mod access;
 pub mod client;
-pub mod edge;
 pub mod flow;
 pub mod git;
 pub mod peers;
@@ -21,4 +20,3 @@ pub mod project;
 pub mod rust_client;
 pub mod upstream;
 pub mod worker;
-pub mod wrangler_access;

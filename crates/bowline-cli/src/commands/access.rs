@@ -86,8 +86,3 @@ pub(crate) async fn run(args: AccessArgs, env: Env<'_>) -> Result<(), CliError> 
         AccessCommand::Login(args) => login::run(args, env).await,
     }
 }
-
-/// A time for people and JSON alike.
-fn timestamp(seconds: bowline_access::UnixSeconds) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| "out of range".into(), |at| at.to_string())
-}

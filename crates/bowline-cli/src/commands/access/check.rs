@@ -174,7 +174,9 @@ fn document(
     let (missing, previous, expires_at) = match state {
         CredentialState::Half { missing, .. } => (Some(missing), false, None),
         CredentialState::Token(token) => (None, token.has_previous(), None),
-        CredentialState::Login(token, _) => (None, false, Some(super::timestamp(token.expires_at()))),
+        CredentialState::Login(token, _) => {
+            (None, false, Some(bowline_gateway::timestamp(token.expires_at())))
+        }
         CredentialState::Nothing => (None, false, None),
     };
     json!({

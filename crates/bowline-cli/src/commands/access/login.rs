@@ -21,6 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(900);
 /// ~/.cloudflared, where cloudflared and Bowline both find it, and is renewed while the team's session lasts. A machine
 /// that nobody sits at uses a service token instead.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 signed in, 1 internal, 2 usage, 3 configuration, 4 nobody signed in, or nobody is there to; \
+                  5 the host or the login cannot be used."
+)]
 pub(crate) struct LoginArgs {
     /// The host, or a URL on it.
     host: String,
@@ -91,7 +95,7 @@ async fn sign_in(
 }
 
 fn told(args: &LoginArgs, host: &Host, done: &LoggedIn) {
-    let until = super::timestamp(done.token.expires_at());
+    let until = bowline_gateway::timestamp(done.token.expires_at());
     let (by, how) = match done.by {
         By::Stored => ("stored", "The stored login still works"),
         By::Exchange => ("exchange", "Renewed the login from the team's session"),
