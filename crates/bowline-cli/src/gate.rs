@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bowline_access_store::AccessStore;
-use bowline_gateway::{Admin, Gateway, GatewayOptions, Mode, Service, now, serve};
+use bowline_gateway::{Admin, DevelopmentLogin, Gateway, GatewayOptions, Mode, Service, now, serve};
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -22,6 +22,10 @@ pub(crate) struct GateArgs {
     /// Where to serve the REST API of Access, which needs a token of `bowline access api-token create`. Loopback only.
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<SocketAddr>,
+    /// For development only: let people log in by any e-mail address, with a one-time code that is printed here. Loopback
+    /// only.
+    #[arg(long)]
+    development_login: bool,
 }
 
 /// An open gate that does not answer yet.
@@ -52,6 +56,13 @@ pub(crate) async fn listen(
         )
         .hint("listen on 127.0.0.1, and put TLS in front where others need it"));
     }
+    if args.development_login && !address.ip().is_loopback() {
+        return Err(CliError::message(
+            Kind::User,
+            format!("refusing the development login on {address}: whoever sees this terminal can log in as anybody"),
+        )
+        .hint("listen on 127.0.0.1, or leave `--development-login` out"));
+    }
     let (listener, address) = bind(address).await?;
     let admin = match args.admin_listen {
         Some(admin) => Some(bind(admin).await?),
@@ -68,6 +79,11 @@ pub(crate) async fn listen(
         mode,
         team_domain,
         clock: now,
+        login: args.development_login.then(|| {
+            DevelopmentLogin::new(|email, code| {
+                output::notice(&format!("DEVELOPMENT LOGIN: the code of {email} is {code}"));
+            })
+        }),
     };
     let gateway = Gateway::new(store, options)
         .await

@@ -140,10 +140,10 @@ impl Inner {
     /// The token of header `cf-access-metadata`: which application guards the place.
     pub(crate) fn metadata(&self, snapshot: &Snapshot, place: &Place) -> Option<HeaderValue> {
         let now = (self.options.clock)();
-        let hostname = place
-            .host
-            .rsplit_once(':')
-            .map_or(place.host.as_str(), |(host, _)| host);
+        let hostname = match place.host.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => host,
+            _ => place.host.as_str(),
+        };
         let issued = Issued {
             kid: snapshot.keys.first()?.kid.clone(),
             issuer: Arc::clone(&place.issuer),
@@ -191,7 +191,7 @@ fn resource_document(place: &Place, path: &str) -> String {
 }
 
 /// The place's own URL. A team domain of plain HTTP is a gateway without TLS in front.
-fn origin_url(place: &Place) -> String {
+pub(crate) fn origin_url(place: &Place) -> String {
     let scheme = if place.issuer.starts_with("http://") {
         "http"
     } else {
@@ -242,7 +242,7 @@ pub(crate) fn session_cookie(
 }
 
 /// Encodes everything but unreserved characters (RFC 3986 §2.3).
-fn percent_encode(text: &str, out: &mut String) {
+pub(crate) fn percent_encode(text: &str, out: &mut String) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));

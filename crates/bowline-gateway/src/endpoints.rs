@@ -1,6 +1,6 @@
 //! What the gate answers itself: `/cdn-cgi/access/*` and the protected-resource document.
 
-use bowline_access::{Session, Subject, presented_sessions};
+use bowline_access::{Application, Session, Subject, presented_sessions};
 use bowline_access_store::Snapshot;
 use bowline_binding::Body;
 use http::header::SET_COOKIE;
@@ -12,7 +12,8 @@ use crate::gateway::Inner;
 use crate::identify::{Known, subjects};
 use crate::{keys, respond};
 
-const OURS: &str = "/cdn-cgi/access/";
+/// What is below is answered here, on every host.
+pub(crate) const OURS: &str = "/cdn-cgi/access/";
 const RESOURCE: &str = "/.well-known/cloudflare-access-protected-resource";
 
 /// A request without its body, which may not be shared between threads.
@@ -33,36 +34,53 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Answers that need no application: the keys, on whatever host.
-pub(crate) fn public(snapshot: &Snapshot, head: Head<'_>) -> Option<Response<Body>> {
-    let is_get = matches!(*head.method, Method::GET | Method::HEAD);
-    (head.path == "/cdn-cgi/access/certs" && is_get)
-        .then(|| respond::json(StatusCode::OK, &keys::published(snapshot)))
+/// The path that a request is about: the question what protects a path is about that path.
+pub(crate) fn subject(path: &str) -> &str {
+    match resource(path) {
+        Some("") => "/",
+        Some(about) => about,
+        None => path,
+    }
 }
 
-/// Answers at a place with an application; `None` for what is not the gate's own.
-pub(crate) async fn answer(
-    inner: &Inner,
-    known: &Known<'_>,
-    place: &Place,
-    head: Head<'_>,
-) -> Option<Response<Body>> {
-    if let Some(response) = public(known.snapshot, head) {
-        return Some(response);
-    }
-    let path = head.path;
-    if let Some(path) = path.strip_prefix(RESOURCE)
-        && (path.is_empty() || path.starts_with('/'))
-        && *head.method == Method::GET
-    {
-        return Some(respond::json(
-            StatusCode::OK,
-            &challenge::protected_resource(place, path),
-        ));
-    }
-    Some(match path.strip_prefix(OURS)? {
-        "get-identity" => identity(known, place, head),
-        "logout" => logout(inner, known, place, head).await,
+/// Whether a path is that of a protected-resource document.
+pub(crate) fn is_document(path: &str) -> bool {
+    resource(path).is_some()
+}
+
+/// The path that a protected-resource document is asked for.
+fn resource(path: &str) -> Option<&str> {
+    path.strip_prefix(RESOURCE)
+        .filter(|about| about.is_empty() || about.starts_with('/'))
+}
+
+/// What protects a place, to everybody who asks; `None` for any other request. The place was chosen by [`subject`], so
+/// nothing of this may go to the origin.
+pub(crate) fn document(place: &Place, head: Head<'_>) -> Option<Response<Body>> {
+    let about = resource(head.path)?;
+    Some(match *head.method {
+        Method::GET | Method::HEAD => {
+            respond::json(StatusCode::OK, &challenge::protected_resource(place, about))
+        }
+        _ => respond::text(StatusCode::METHOD_NOT_ALLOWED, "this document can only be read"),
+    })
+}
+
+/// Answers below `/cdn-cgi/access/`, on whatever host; `None` for any other path.
+pub(crate) async fn answer(inner: &Inner, snapshot: &Snapshot, head: Head<'_>) -> Option<Response<Body>> {
+    let endpoint = head.path.strip_prefix(OURS)?;
+    let issuer = inner.issuer(snapshot);
+    let known = Known {
+        snapshot,
+        keys: &inner.keys,
+        throttle: &inner.throttle,
+        issuer: &issuer,
+        now: (inner.options.clock)(),
+    };
+    Some(match endpoint {
+        "certs" => respond::json(StatusCode::OK, &keys::published(snapshot)),
+        "get-identity" => identity(&known, head),
+        "logout" => logout(inner, &known, head).await,
         login if login.starts_with("login") || matches!(login, "authorized" | "cli" | "callback") => {
             respond::text(
                 StatusCode::NOT_IMPLEMENTED,
@@ -73,21 +91,20 @@ pub(crate) async fn answer(
     })
 }
 
-/// The sessions that a request carries for the place's application, revoked ones left out.
-fn sessions(known: &Known<'_>, place: &Place, head: Head<'_>) -> impl Iterator<Item = Session> {
+/// The sessions that a request carries and that still hold, with the application each is for.
+fn sessions<'a>(known: &'a Known<'_>, head: Head<'a>) -> impl Iterator<Item = (Session, &'a Application)> {
     presented_sessions(head.headers)
         .filter_map(|token| known.keys.session(known.snapshot, token, known.issuer, known.now))
-        .filter(|session| {
-            session
-                .audiences
-                .iter()
-                .any(|aud| **aud == *place.application.aud)
+        .filter_map(|session| {
+            let mut audiences = session.audiences.iter();
+            let application = audiences.find_map(|aud| known.snapshot.application(aud))?;
+            Some((session, &**application))
         })
-        .filter(|session| !known.is_revoked(session, &place.application.aud))
+        .filter(|(session, application)| !known.is_revoked(session, &application.aud))
 }
 
-fn identity(known: &Known<'_>, place: &Place, head: Head<'_>) -> Response<Body> {
-    match sessions(known, place, head).next() {
+fn identity(known: &Known<'_>, head: Head<'_>) -> Response<Body> {
+    match sessions(known, head).next().map(|(session, _)| session) {
         Some(Session {
             subject: Subject::Person(identity),
             issued_at,
@@ -113,9 +130,9 @@ fn identity(known: &Known<'_>, place: &Place, head: Head<'_>) -> Response<Body> 
 }
 
 /// Clears the cookie and revokes the sessions of whoever asks.
-async fn logout(inner: &Inner, known: &Known<'_>, place: &Place, head: Head<'_>) -> Response<Body> {
-    let subjects: Vec<String> = sessions(known, place, head)
-        .filter_map(|session| subjects(&session.subject, &place.application.aud).pop())
+async fn logout(inner: &Inner, known: &Known<'_>, head: Head<'_>) -> Response<Body> {
+    let subjects: Vec<String> = sessions(known, head)
+        .filter_map(|(session, application)| subjects(&session.subject, &application.aud).pop())
         .collect();
     for subject in subjects {
         if let Err(error) = inner.watched.store().revoke(&subject, known.now).await {

@@ -19,6 +19,7 @@ use crate::identify::{Identified, Known, subjects};
 use crate::journal::Journal;
 use crate::keys::{Issued, KeyError, Keys};
 use crate::live::{Grounds, Live};
+use crate::login::DevelopmentLogin;
 use crate::throttle::Throttle;
 use crate::{endpoints, maintenance, respond};
 
@@ -40,6 +41,8 @@ pub struct GatewayOptions {
     pub team_domain: String,
     /// The clock.
     pub clock: fn() -> UnixSeconds,
+    /// A login for people while developing. Without one people can only be told that there is none.
+    pub login: Option<DevelopmentLogin>,
 }
 
 /// A gateway could not be started.
@@ -140,6 +143,19 @@ impl Gateway {
                 "the request names no host, or more than one",
             );
         };
+        if let Some(login) = &self.0.options.login {
+            match request.uri().path().strip_prefix(endpoints::OURS) {
+                Some("authorized") => return self.0.authorized(&snapshot, connection, &host, &request),
+                Some(path) if path == "login" || path.starts_with("login/") => {
+                    return self.0.development_login(login, &snapshot, request).await;
+                }
+                _ => {}
+            }
+        }
+        let head = endpoints::Head::of(&request);
+        if let Some(response) = endpoints::answer(&self.0, &snapshot, head).await {
+            return response;
+        }
         let asks_metadata = request
             .headers()
             .get("cf-access-metadata-request")
@@ -164,10 +180,10 @@ impl Gateway {
 
     /// Which application a request is for.
     fn place(&self, snapshot: &Snapshot, host: String, request: &Request<Body>) -> Result<Place, DenyReason> {
-        let path = RequestPath::parse(request.uri().path()).map_err(|_| DenyReason::AmbiguousPath)?;
-        let found = snapshot
-            .guarding(&host, &path)
-            .map_err(|_| DenyReason::AmbiguousPath)?;
+        let ambiguous = |_| DenyReason::AmbiguousPath;
+        RequestPath::parse(request.uri().path()).map_err(ambiguous)?;
+        let path = RequestPath::parse(endpoints::subject(request.uri().path())).map_err(ambiguous)?;
+        let found = snapshot.guarding(&host, &path).map_err(ambiguous)?;
         let (destination, application) = found.ok_or(DenyReason::NoApplication)?;
         Ok(Place {
             host,
@@ -186,8 +202,8 @@ impl Gateway {
         reason: DenyReason,
         mut request: Request<Body>,
     ) -> Response<Body> {
-        if let Some(response) = endpoints::public(snapshot, endpoints::Head::of(&request)) {
-            return response;
+        if reason == DenyReason::NoApplication && endpoints::is_document(request.uri().path()) {
+            return respond::text(StatusCode::NOT_FOUND, "nothing protects this path");
         }
         if reason == DenyReason::NoApplication && !snapshot.organization.deny_unmatched {
             // The sender's credentials were meant for Access, so they go no further, unlike Cloudflare's.
@@ -222,7 +238,7 @@ impl Gateway {
             issuer: &place.issuer,
             now,
         };
-        if let Some(response) = endpoints::answer(inner, &known, place, endpoints::Head::of(&request)).await {
+        if let Some(response) = endpoints::document(place, endpoints::Head::of(&request)) {
             return response;
         }
         if is_preflight(request.method(), request.headers()) {
@@ -307,7 +323,7 @@ impl Gateway {
         identified: &Identified<'_>,
     ) -> Response<Body> {
         let inner = &self.0;
-        tracing::info!(
+        tracing::debug!(
             access.decision = "deny",
             access.policy = denial.policy.as_deref().unwrap_or_default(),
             reason = denial.reason.code(),
@@ -390,13 +406,16 @@ impl Inner {
             now,
             machine_audience: snapshot.organization.machine_audience,
         };
-        let token = self
+        // A session goes on as it is: a new token would outlive it.
+        let token = identified.own_session(permit).or_else(|| {
+            self
             .keys
             .issue(snapshot, issued, now, || claims(application, permit, issue))
             .unwrap_or_else(|error| {
                 tracing::error!(error.kind = "signing_key", error = %respond::chain(&error), "no application token could be signed");
                 None
-            });
+            })
+        });
         let until = identified.session.as_ref().map(|session| session.expires_at);
         let session = identified
             .session
@@ -464,11 +483,8 @@ impl Inner {
         Some(Arc::clone(&token.client_id))
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the columns of one entry, used in this file only"
-    )]
-    fn note(
+    #[expect(clippy::too_many_arguments, reason = "the columns of one entry")]
+    pub(crate) fn note(
         &self,
         request: &Request<Body>,
         connection: &Connection,
@@ -515,3 +531,6 @@ fn forward_session(headers: &mut HeaderMap, token: &HeaderValue, permit: &Permit
         headers.insert(COOKIE, cookie);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,11 @@
 //! Who makes a request: from headers and what is known to a caller.
 
 use bowline_access::{
-    ACCESS_TOKEN, Application, Authenticated, DenyReason, Identity, Presented, Session, Subject, UnixSeconds,
-    presented_sessions,
+    ACCESS_TOKEN, Admitted, Application, Authenticated, DenyReason, Identity, Permit, Presented, Session,
+    Subject, UnixSeconds, presented_sessions,
 };
 use bowline_access_store::Snapshot;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::connection::Connection;
 use crate::keys::Keys;
@@ -26,8 +26,22 @@ pub(crate) struct Identified<'a> {
     pub(crate) presented: bool,
     /// The session that authenticated it, when a session did.
     pub(crate) session: Option<Session>,
+    /// That session as the token it came in.
+    token_of_session: Option<HeaderValue>,
     /// Seconds to wait, when attempts are throttled.
     pub(crate) wait: Option<i64>,
+}
+
+impl Identified<'_> {
+    /// The application token of the session, if it is about whom the permit is for.
+    pub(crate) fn own_session(&self, permit: &Permit) -> Option<HeaderValue> {
+        let same = match (&self.session.as_ref()?.subject, permit.who()) {
+            (Subject::Machine(session), Admitted::Service { client_id }) => **session == **client_id,
+            (Subject::Person(session), Admitted::Person(identity)) => session == identity,
+            _ => false,
+        };
+        self.token_of_session.clone().filter(|_| same)
+    }
 }
 
 /// What identification looks at, besides the request.
@@ -111,6 +125,10 @@ impl<'a> Known<'a> {
                     },
                 }
                 found.session = Some(session);
+                found.token_of_session = HeaderValue::from_str(token).ok().map(|mut token| {
+                    token.set_sensitive(true);
+                    token
+                });
                 return;
             }
             found.failure.get_or_insert(DenyReason::BadSession);

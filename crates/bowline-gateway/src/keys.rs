@@ -129,9 +129,10 @@ impl Keys {
         };
         let token = self.sign(snapshot, &claims)?;
         // Base64 and dots.
-        let Ok(value) = HeaderValue::try_from(token) else {
+        let Ok(mut value) = HeaderValue::try_from(token) else {
             return Ok(None);
         };
+        value.set_sensitive(true);
         let mut kept = lock(&self.issued);
         if kept.len() >= KEPT {
             kept.retain(|_, (_, _, until)| now < *until);
@@ -175,6 +176,19 @@ impl Keys {
     ) -> Option<Session> {
         let claims = self.verify(snapshot, token, now)?;
         Session::parse(&claims, issuer, now).ok()
+    }
+
+    /// The claims of another token of ours, if it is of this type and has not ended.
+    pub(crate) fn claims(
+        &self,
+        snapshot: &Snapshot,
+        token: &str,
+        of: &str,
+        now: UnixSeconds,
+    ) -> Option<Arc<Value>> {
+        self.verify(snapshot, token, now)
+            .filter(|claims| claims["type"] == of)
+            .filter(|claims| claims["exp"].as_i64().is_some_and(|end| now < end))
     }
 
     /// The claims of a token that one of our keys signed.

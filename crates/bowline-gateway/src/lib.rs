@@ -10,8 +10,8 @@
 //!                └─▶ Live: upgraded connections, cut when what admitted them ends
 //! ```
 //!
-//! Not here: judging (`bowline-access`, pure), storing (`bowline-access-store`), and logins of people: a session that a
-//! login made is judged, but nothing here makes one yet.
+//! Not here: judging (`bowline-access`, pure), storing (`bowline-access-store`), and logins by an identity provider: people
+//! log in while developing only ([`DevelopmentLogin`]).
 
 mod admin;
 mod challenge;
@@ -22,6 +22,7 @@ mod identify;
 mod journal;
 mod keys;
 mod live;
+mod login;
 mod maintenance;
 mod origin;
 mod respond;
@@ -32,11 +33,21 @@ pub use admin::{Admin, application_object, policy_object, timestamp, token_objec
 pub use connection::Connection;
 pub use gateway::{Gateway, GatewayError, GatewayOptions, Guarded, Mode};
 pub use keys::KeyError;
+pub use login::DevelopmentLogin;
 pub use maintenance::rotate as rotate_key;
 pub use origin::{Origin, OriginError};
 pub use server::{Gate, ServeError, Service, serve};
 
+use bowline_binding::{Body, BodyError, BoxFuture, collect};
+use hyper::body::Bytes;
+
 /// Seconds since 1970, now.
 pub fn now() -> bowline_access::UnixSeconds {
     jiff::Timestamp::now().as_second()
+}
+
+/// A body, up to a limit. Boxed, because a future that is generic over the body's error is not recognised as `Send` by
+/// callers.
+fn whole(body: Body, limit: usize) -> BoxFuture<'static, Result<Bytes, BodyError>> {
+    Box::pin(collect(body, limit))
 }

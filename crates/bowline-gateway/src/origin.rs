@@ -101,12 +101,11 @@ impl Origin {
     }
 
     async fn forward(&self, mut request: Request<Body>) -> Response<Body> {
-        let upgrade = request.headers().contains_key(UPGRADE).then(|| {
-            (
-                hyper::upgrade::on(&mut request),
-                request.headers()[UPGRADE].clone(),
-            )
-        });
+        // Any other protocol would carry requests of its own past the gate (h2c does), so it is not offered to the origin.
+        let protocol = request.headers().get(UPGRADE).cloned();
+        let upgrade = protocol
+            .filter(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+            .map(|protocol| (hyper::upgrade::on(&mut request), protocol));
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(self.scheme.clone());
         uri.authority = Some(self.authority.clone());

@@ -30,6 +30,14 @@ pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Response<Body
     answer(status, "text/plain; charset=utf-8", text.into())
 }
 
+/// A page that nobody keeps.
+pub(crate) fn html(status: StatusCode, page: String) -> Response<Body> {
+    let mut response = answer(status, "text/html; charset=utf-8", page);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    response
+}
+
 /// A JSON answer.
 pub(crate) fn json(status: StatusCode, value: &Value) -> Response<Body> {
     answer(status, "application/json", value.to_string())

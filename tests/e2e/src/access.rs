@@ -137,6 +137,7 @@ impl Site {
         let api_token = text(&api_token, "token").to_owned();
         let command = self.command(&[
             "gateway",
+            "--development-login",
             "--json",
             "--listen",
             "127.0.0.1:0",

@@ -170,7 +170,12 @@ pub(crate) fn read_head(reader: &mut impl BufRead, head: &mut Vec<u8>) -> io::Re
     Ok(())
 }
 
-fn read_answer(reader: &mut impl BufRead, head: &mut Vec<u8>, body: &mut Vec<u8>) -> io::Result<()> {
+/// Reads an answer that has to be 200.
+pub(crate) fn read_answer(
+    reader: &mut impl BufRead,
+    head: &mut Vec<u8>,
+    body: &mut Vec<u8>,
+) -> io::Result<()> {
     read_head(reader, head)?;
     let text = String::from_utf8_lossy(head).to_ascii_lowercase();
     let length = text

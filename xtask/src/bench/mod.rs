@@ -1,5 +1,6 @@
 //! `cargo xtask bench AREA`: measurements against the best peer there is, all in one run.
 
+mod access;
 mod ai;
 mod capnweb;
 mod client;
@@ -20,6 +21,12 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum Area {
+    /// The gate's decision, and the gateway in front of an origin against nginx with `auth_request`.
+    Access {
+        /// Print one JSON object a row.
+        #[arg(long)]
+        json: bool,
+    },
     /// Workers AI through the whole line against straight at the model server.
     Ai {
         /// Print one JSON object a row.
@@ -72,6 +79,7 @@ enum Area {
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let (rows, json) = match &args.area {
+        Area::Access { json } => (access::run()?, *json),
         Area::Ai { json } => (ai::run()?, *json),
         Area::Proxy { json } => (proxy::run()?, *json),
         Area::Capnweb { json } => (capnweb::run()?, *json),

@@ -103,15 +103,22 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
 
 /// Starts `bowline connect`.
 pub(crate) fn bowline(program: &Path, upstream: &str) -> anyhow::Result<Peer> {
-    let start = Instant::now();
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(["connect", "--json", "--remote", upstream])
         .env("CLOUDFLARE_ACCESS_CLIENT_ID", "bench.access")
-        .env("CLOUDFLARE_ACCESS_CLIENT_SECRET", "bench-secret")
+        .env("CLOUDFLARE_ACCESS_CLIENT_SECRET", "bench-secret");
+    announced(command)
+}
+
+/// Starts a command of `bowline` that says its URL in one line of JSON.
+pub(crate) fn announced(mut command: Command) -> anyhow::Result<Peer> {
+    let start = Instant::now();
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .context("start bowline connect")?;
+        .with_context(|| format!("start {command:?}"))?;
     let mut line = String::new();
     let out = child.stdout.take().context("no standard output")?;
     let read = BufReader::new(out).read_line(&mut line);
@@ -173,6 +180,16 @@ http {{
 }}
 "
     );
+    start_nginx(program, folder, address, &config)
+}
+
+/// Starts an nginx with a configuration that has it listen on `address`.
+pub(crate) fn start_nginx(
+    program: &str,
+    folder: &Path,
+    address: SocketAddr,
+    config: &str,
+) -> anyhow::Result<Peer> {
     let file = folder.join("nginx.conf");
     std::fs::write(&file, config)?;
     let start = Instant::now();

@@ -328,6 +328,7 @@ async fn remote(
         mode,
         team_domain: local_team_domain(address),
         clock: now,
+        login: None,
     };
     let gateway = Gateway::new(store, options).await?;
     let stop = CancellationToken::new();

@@ -9,20 +9,23 @@ mod objects;
 mod organization;
 mod tokens;
 
+use std::time::Duration;
+
 use bowline_access_store::AuditEntry;
-use bowline_binding::{Body, BodyError, BoxFuture, collect};
+use bowline_binding::Body;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use hyper::body::Bytes;
 use serde_json::Value;
 
 pub use objects::{application_object, policy_object, timestamp, token_object};
 
 use crate::admin::envelope::{Failure, Query, Success};
-use crate::{Connection, Gateway, Service, now, respond};
+use crate::{Connection, Gateway, Service, now, respond, whole};
 
 /// The largest object that is taken.
 const OBJECT: usize = 1024 * 1024;
+/// How long sending it may take.
+const SENDING: Duration = Duration::from_secs(30);
 /// What API tokens count as in the throttle.
 const THROTTLED: &str = "api token";
 
@@ -73,8 +76,9 @@ impl Admin {
             }
             _ => return Err(not_found()),
         };
-        let body = read(body)
+        let body = tokio::time::timeout(SENDING, whole(body, OBJECT))
             .await
+            .map_err(|_| Failure::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))?
             .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, respond::chain(&error)))?;
         let body = if body.is_empty() {
             Value::Null
@@ -164,11 +168,6 @@ impl Admin {
             _ => None,
         }
     }
-}
-
-/// Boxed, because a future that is generic over the body's error is not recognised as `Send` by callers.
-fn read(body: Body) -> BoxFuture<'static, Result<Bytes, BodyError>> {
-    Box::pin(collect(body, OBJECT))
 }
 
 impl Service for Admin {

@@ -3,6 +3,8 @@
 mod answers;
 mod flood;
 mod live;
+mod login;
+mod paths;
 mod rotation;
 mod sdk;
 mod sessions;
