@@ -1,9 +1,24 @@
-//! Every environment variable Bowline reads, once.
+//! Every environment variable Bowline reads, once. Those that `bowline-credentials` looks up through [`Env`] are declared
+//! there: [`bowline_credentials::PAIR`], [`bowline_credentials::PREVIOUS_SECRET`] (the client secret before a rotation,
+//! tried when the newer one is refused), and [`bowline_credentials::AUTH_TOKEN`] for the host of
+//! [`bowline_credentials::AUTH_DOMAIN`].
 
 /// Client id of the service token to send.
-pub(crate) const CLOUDFLARE_ACCESS_CLIENT_ID: &str = "CLOUDFLARE_ACCESS_CLIENT_ID";
+pub(crate) const CLOUDFLARE_ACCESS_CLIENT_ID: &str = bowline_credentials::PAIR.0;
 /// Client secret of the service token to send.
-pub(crate) const CLOUDFLARE_ACCESS_CLIENT_SECRET: &str = "CLOUDFLARE_ACCESS_CLIENT_SECRET";
+pub(crate) const CLOUDFLARE_ACCESS_CLIENT_SECRET: &str = bowline_credentials::PAIR.1;
+/// Where settings of one's own are kept: `bowline/access.jsonc` below it. Default `$HOME/.config`.
+pub(crate) const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// The home folder; `.cloudflared` in it holds logins.
+pub(crate) const HOME: &str = "HOME";
+/// Set by CI systems: nobody is there to sign in.
+pub(crate) const CI: &str = "CI";
+/// Where a login is handed over, in place of Cloudflare's service: an https URL, or http to this machine.
+pub(crate) const BOWLINE_ACCESS_TRANSFER: &str = "BOWLINE_ACCESS_TRANSFER";
+/// A screen to open a browser on (X11, Wayland).
+pub(crate) const SCREENS: [&str; 2] = ["DISPLAY", "WAYLAND_DISPLAY"];
+/// Set in a session over SSH, whose screen is elsewhere.
+pub(crate) const SSH_CONNECTION: &str = "SSH_CONNECTION";
 /// A PEM file of certificate authorities to trust besides the system's (OpenSSL's variable).
 pub(crate) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// The same, as Node spells it.
@@ -30,9 +45,22 @@ pub(crate) fn cache_folder(env: Env<'_>) -> std::path::PathBuf {
     if let Some(folder) = env(BOWLINE_CACHE) {
         return folder.into();
     }
-    match (env("XDG_CACHE_HOME"), env("HOME")) {
+    match (env("XDG_CACHE_HOME"), env(HOME)) {
         (Some(folder), _) => std::path::Path::new(&folder).join("bowline"),
         (None, Some(home)) => std::path::Path::new(&home).join(".cache/bowline"),
         (None, None) => std::env::temp_dir().join("bowline-cache"),
     }
+}
+
+/// The user's settings of Access.
+pub(crate) fn user_settings(env: Env<'_>) -> Option<std::path::PathBuf> {
+    let below = |folder: String, rest: &str| std::path::Path::new(&folder).join(rest);
+    env(XDG_CONFIG_HOME)
+        .map(|folder| below(folder, "bowline/access.jsonc"))
+        .or_else(|| env(HOME).map(|home| below(home, ".config/bowline/access.jsonc")))
+}
+
+/// cloudflared's folder.
+pub(crate) fn cloudflared_folder(env: Env<'_>) -> Option<std::path::PathBuf> {
+    env(HOME).map(|home| std::path::Path::new(&home).join(".cloudflared"))
 }

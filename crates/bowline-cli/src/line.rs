@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bowline_access::Permit;
 use bowline_binding::{Body, BoxFuture, WireService};
 use bowline_config::{BindingEntry, Project};
-use bowline_proxy::{CredentialState, Proxy, ProxyOptions};
+use bowline_credentials::Credentials;
+use bowline_proxy::{Proxy, ProxyOptions};
 use bowline_remote::Router;
 use http::{Request, Response, Uri};
 use http_body_util::BodyExt;
@@ -17,18 +18,16 @@ use crate::env_vars::Env;
 use crate::error::{CliError, Kind};
 use crate::{endpoints, output, project, settings};
 
-/// The proxy to `remote`. Half a pair of credentials is told; a refusal is told once.
-pub(crate) fn proxy(remote: Uri, credentials: CredentialState, env: Env<'_>) -> Result<Proxy, CliError> {
-    if let Some(warning) = settings::half_pair(&credentials) {
-        output::notice(&format!("warning: {warning}"));
-    }
+/// The proxy to `remote`, with the credentials found for it by a project in `folder`. Each kind of refusal is told once.
+pub(crate) fn proxy(remote: Uri, folder: &Path, env: Env<'_>) -> Result<Proxy, CliError> {
+    let credentials = settings::credentials(&remote, folder, env)?;
     quiet_proxy(remote, credentials, env, Some(Box::new(output::notice)))
 }
 
-/// The proxy to `remote`, with `on_refusal` told of the first refusal instead of the terminal.
+/// The proxy to `remote`, with `on_refusal` told of the first refusal of each kind instead of the terminal.
 pub(crate) fn quiet_proxy(
     remote: Uri,
-    credentials: CredentialState,
+    credentials: Credentials,
     env: Env<'_>,
     on_refusal: Option<bowline_proxy::OnRefusal>,
 ) -> Result<Proxy, CliError> {
@@ -39,13 +38,7 @@ pub(crate) fn quiet_proxy(
         on_refusal,
         ..ProxyOptions::default()
     })
-    .map_err(|error| {
-        let kind = match &error {
-            bowline_proxy::ProxyError::Credential(_) => Kind::Auth,
-            _ => Kind::User,
-        };
-        CliError::new(kind, error)
-    })
+    .map_err(|error| CliError::new(Kind::User, error))
 }
 
 /// Answers at the far end of the line.

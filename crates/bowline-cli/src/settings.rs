@@ -1,27 +1,107 @@
-//! What the environment's variables mean.
+//! What the environment's variables and files mean.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use bowline_proxy::CredentialState;
-
-use crate::env_vars::{
-    CLOUDFLARE_ACCESS_CLIENT_ID as CLIENT_ID, CLOUDFLARE_ACCESS_CLIENT_SECRET as CLIENT_SECRET, Env,
-    NODE_EXTRA_CA_CERTS, SSL_CERT_FILE,
+use bowline_credentials::{
+    Clock, CredentialState, Credentials, Found, Host, HttpClient, LoginOptions, Origin, Renew, SettingsError,
+    Sources, TokenFiles,
 };
+use http::Uri;
 
-/// The credentials to send.
-pub(crate) fn credentials(env: Env<'_>) -> CredentialState {
-    CredentialState::from_pair(env(CLIENT_ID), env(CLIENT_SECRET), (CLIENT_ID, CLIENT_SECRET))
+use crate::env_vars::{self, Env, NODE_EXTRA_CA_CERTS, SSL_CERT_FILE};
+use crate::error::{CliError, Kind};
+use crate::output;
+
+/// Where credentials are looked for, for a project in `folder`.
+pub(crate) fn sources<'a>(folder: &Path, env: Env<'a>) -> Sources<'a> {
+    Sources {
+        env,
+        project: Some(folder.to_owned()),
+        user_settings: env_vars::user_settings(env),
+        token_files: env_vars::cloudflared_folder(env).map(TokenFiles::new),
+    }
 }
 
-/// What is wrong with half a pair of credentials, for the user.
-pub(crate) fn half_pair(credentials: &CredentialState) -> Option<String> {
-    match credentials {
-        CredentialState::Half { set, missing } => Some(format!(
-            "{set} is set but {missing} is not: a service token needs both, so none is sent. Set {missing} too."
-        )),
-        CredentialState::Nothing | CredentialState::Token(_) => None,
+/// The host of a remote.
+pub(crate) fn host(url: &Uri) -> Result<Host, CliError> {
+    Host::of(url).ok_or_else(|| {
+        // Not shown: what makes it unusable may be a password in it.
+        CliError::message(
+            Kind::User,
+            "the URL must be http or https, with a host and without user information",
+        )
+    })
+}
+
+/// The credentials to send to `remote`. What is incomplete is told, and so is what travels in the clear.
+pub(crate) fn credentials(remote: &Uri, folder: &Path, env: Env<'_>) -> Result<Credentials, CliError> {
+    let host = host(remote)?;
+    let found = find(&host, folder, env)?;
+    for warning in &found.warnings {
+        output::notice(&format!("warning: {warning}"));
     }
+    if host.is_in_the_clear() && found.state.sent() != bowline_credentials::Sent::Nothing {
+        output::notice(&format!(
+            "warning: credentials go to {host} over http, where others can read them. Use https."
+        ));
+    }
+    renewing(remote, host, found, env)
+}
+
+/// Credentials from what was found. A stored login is renewed while it can be.
+pub(crate) fn renewing(url: &Uri, host: Host, found: Found, env: Env<'_>) -> Result<Credentials, CliError> {
+    let renew = match (&found.state, env_vars::cloudflared_folder(env)) {
+        (CredentialState::Login(_, Origin::TokenFile { .. }), Some(folder)) => {
+            let options = login_options(url, TokenFiles::new(folder), found.team_domain, env)?;
+            Some(Arc::new(options) as Arc<dyn Renew>)
+        }
+        _ => None,
+    };
+    Credentials::renewing(host, found.state, renew, clock()).map_err(unsendable)
+}
+
+/// What signing in to `url`, and renewing that, takes.
+pub(crate) fn login_options(
+    url: &Uri,
+    files: TokenFiles,
+    team_domain: Option<String>,
+    env: Env<'_>,
+) -> Result<LoginOptions, CliError> {
+    Ok(LoginOptions {
+        client: http_client(env)?,
+        files,
+        url: url.clone(),
+        team_domain,
+        transfer: env(env_vars::BOWLINE_ACCESS_TRANSFER)
+            .unwrap_or_else(|| bowline_credentials::TRANSFER.into()),
+        clock: clock(),
+    })
+}
+
+/// A client for small requests, trusting what the environment says besides the system.
+pub(crate) fn http_client(env: Env<'_>) -> Result<HttpClient, CliError> {
+    HttpClient::new(&extra_authorities(env)).map_err(|error| CliError::new(Kind::User, error))
+}
+
+fn clock() -> Clock {
+    Arc::new(|| jiff::Timestamp::now().as_second())
+}
+
+/// What is found for a host.
+pub(crate) fn find(host: &Host, folder: &Path, env: Env<'_>) -> Result<Found, CliError> {
+    sources(folder, env).find(host).map_err(|error| {
+        let kind = match &error {
+            SettingsError::NotPrivate { .. } => Kind::Auth,
+            _ => Kind::Config,
+        };
+        CliError::new(kind, error)
+    })
+}
+
+pub(crate) fn unsendable(error: http::header::InvalidHeaderValue) -> CliError {
+    let error = anyhow::Error::new(error).context("a credential has characters that no header can carry");
+    CliError::new(Kind::Auth, error)
 }
 
 /// Files of extra certificate authorities.
@@ -37,21 +117,6 @@ pub(crate) fn extra_authorities(env: Env<'_>) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn half_a_pair_names_what_is_missing() {
-        for (set, missing) in [(CLIENT_ID, CLIENT_SECRET), (CLIENT_SECRET, CLIENT_ID)] {
-            let state = credentials(&|name| (name == set).then(|| "s3cret".to_owned()));
-            let told = half_pair(&state).unwrap();
-            assert!(
-                told.starts_with(&format!("{set} is set but {missing} is not")),
-                "{told}"
-            );
-            assert!(!told.contains("s3cret"));
-        }
-        assert!(half_pair(&credentials(&|_| None)).is_none());
-        assert!(half_pair(&credentials(&|_| Some("x".into()))).is_none());
-    }
 
     #[test]
     fn authorities_in_order_and_empty_is_none() {

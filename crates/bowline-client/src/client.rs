@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_proxy::{CredentialState, Proxy, ProxyError, ProxyOptions, ServiceToken};
+use bowline_credentials::{CredentialState, Credentials, Host, Origin, ServiceToken};
+use bowline_proxy::{Proxy, ProxyError, ProxyOptions};
 use bowline_secret::Secret;
 use http::Uri;
 
@@ -46,6 +47,9 @@ pub enum BuildError {
     /// The remote is no URL. It is not shown: a connection string is a capability.
     #[error("the remote is not a URL")]
     Url(#[source] http::uri::InvalidUri),
+    /// The credentials have characters that no header can carry.
+    #[error("a credential has characters that no header can carry")]
+    Credential(#[from] http::header::InvalidHeaderValue),
     /// Something else about it cannot be used.
     #[error("set up the line to the remote")]
     Proxy(#[from] ProxyError),
@@ -69,6 +73,7 @@ impl Builder {
         self.credentials(CredentialState::Token(ServiceToken::new(
             client_id,
             client_secret,
+            vec![Origin::Given("what this program was given")],
         )))
     }
 
@@ -103,9 +108,14 @@ impl Builder {
     /// The client. Opens no connection yet.
     pub fn build(self) -> Result<Client, BuildError> {
         let remote: Uri = self.remote.expose().parse().map_err(BuildError::Url)?;
+        // A remote without a host of its own is refused by the proxy.
+        let credentials = match Host::of(&remote) {
+            Some(host) => Credentials::new(host, self.credentials)?,
+            None => Credentials::default(),
+        };
         let proxy = Proxy::new(ProxyOptions {
             remote,
-            credentials: self.credentials,
+            credentials,
             extra_authorities: self.authorities,
             deadlines: bowline_proxy::Deadlines {
                 connect: self.deadlines.connect,

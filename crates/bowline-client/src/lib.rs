@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The wire is the one a Worker's binding speaks, so whatever serves Workers serves this: a `bowline serve`, or a
-//! `bowline connect` by its connection string. Credentials, TLS and the recognition of refusals are those of
-//! [`bowline_proxy`]; they go to the one remote the client was made for.
+//! `bowline connect` by its connection string. Connections are those of [`bowline_proxy`], credentials and the
+//! recognition of refusals those of [`bowline_credentials`]; they go to the one remote the client was made for.
 //!
 //! ```no_run
 //! use bowline_client::{Client, Secret};
@@ -46,7 +46,8 @@ mod rpc;
 
 pub use binding::Binding;
 pub use body::{Body, BoxError, collect, empty, full, stream};
-pub use bowline_proxy::{CredentialState, Failure, Hop, Refusal};
+pub use bowline_credentials::{CredentialState, Origin, Refusal};
+pub use bowline_proxy::{Failure, Hop};
 pub use bowline_secret::Secret;
 /// The values of rpc calls, and what travels inside them.
 pub use capnweb;

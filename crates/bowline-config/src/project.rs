@@ -161,8 +161,13 @@ fn extras(file: &Path) -> Result<Map<String, Value>, ConfigError> {
         Some(Value::Object(bindings)) if bindings.values().all(Value::is_object) => bindings,
         Some(_) => return Err(reader.member("bindings", "must be an object of objects, one a binding name")),
     };
-    match reader.members.keys().find(|key| *key != "$schema") {
-        Some(key) => Err(reader.member(key, "is not a member of this file; it has `bindings` only")),
+    // Read by whoever needs credentials.
+    let known = ["$schema", "access"];
+    match reader.members.keys().find(|key| !known.contains(&key.as_str())) {
+        Some(key) => Err(reader.member(
+            key,
+            "is not a member of this file; it has `bindings` and `access` only",
+        )),
         None => Ok(bindings),
     }
 }

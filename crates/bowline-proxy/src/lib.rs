@@ -10,19 +10,16 @@
 //! It relays rpc and connect as opaque bytes after the upgrade and never parses Cap'n Web. Credentials go to the one
 //! remote it was made for: redirects are passed back, never followed, and there is no cookie jar.
 //!
-//! Not here: reading the environment and printing (`bowline-cli`), and anything a binding does.
+//! Not here: finding credentials and telling what a refusal means (`bowline-credentials`), reading the environment and
+//! printing (`bowline-cli`), and anything a binding does.
 
 mod capability;
-mod credentials;
 mod proxy;
-mod refusal;
 mod respond;
 mod server;
 
 pub use bowline_upstream::TlsError;
 pub use capability::Capability;
-pub use credentials::{CredentialState, ServiceToken};
 pub use proxy::{Body, Deadlines, OnRefusal, Proxy, ProxyError, ProxyOptions};
-pub use refusal::{Refusal, classify};
 pub use respond::{Failure, Hop};
 pub use server::serve;

@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use bowline_wire::flow::{Flow, classify, flow_of};
+use bowline_credentials::{
+    Asked, Credentials, Exchange, Host, Judgement, PREFIX, Refusal, Sending, classify, needs_body,
+};
+use bowline_upstream::TlsError;
+use bowline_wire::flow::{Flow, classify as call_of, flow_of};
 use bowline_wire::header::MF_FORWARDED_RESPONSE;
 use bytes::{Bytes, BytesMut};
 use http::header::{HOST, HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, UPGRADE};
@@ -16,9 +20,7 @@ use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
-use crate::credentials::CredentialHeaders;
 use crate::respond::{self, Failure, Hop};
-use crate::{CredentialState, TlsError, refusal};
 
 /// A streamed body. The same type as `bowline_binding::Body`, without the dependency.
 pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -55,13 +57,13 @@ pub type OnRefusal = Box<dyn Fn(&str) + Send + Sync>;
 pub struct ProxyOptions {
     /// The remote, `http:` or `https:`, with an optional path that is put before every request's path.
     pub remote: Uri,
-    /// What to send to it.
-    pub credentials: CredentialState,
+    /// What to send to it. They must belong to its host.
+    pub credentials: Credentials,
     /// Files of certificate authorities to trust besides the system's.
     pub extra_authorities: Vec<PathBuf>,
     /// Deadlines.
     pub deadlines: Deadlines,
-    /// Called with the full text of the first refusal, once for the life of the proxy.
+    /// Called with the full text of a refusal, once for each kind and life of the proxy.
     pub on_refusal: Option<OnRefusal>,
 }
 
@@ -69,11 +71,13 @@ pub struct ProxyOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
     /// The remote is not an `http:` or `https:` URL with a host and no query.
-    #[error("`{0}` is not an http or https URL of a remote")]
-    Remote(String),
-    /// A credential cannot be sent in a header. Which one is not shown.
-    #[error("a credential has characters that no header can carry")]
-    Credential(#[source] http::header::InvalidHeaderValue),
+    ///
+    /// It is not shown: its path may be a capability, its user information a password.
+    #[error("the remote must be an http or https URL with a host, and without user information or a query")]
+    Remote,
+    /// The credentials belong to another host.
+    #[error("the credentials belong to another host than {0}")]
+    ForeignCredentials(Host),
     /// TLS could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -92,28 +96,28 @@ struct Inner {
     prefix: String,
     /// Where a request without a path or query of its own goes.
     root: Uri,
-    credentials: CredentialState,
-    headers: Option<CredentialHeaders>,
+    credentials: Credentials,
     deadlines: Deadlines,
     on_refusal: Option<OnRefusal>,
-    refusal_told: AtomicBool,
+    /// One bit for each kind of refusal that was told.
+    told: AtomicU8,
     shutdown: CancellationToken,
 }
 
 impl Proxy {
     /// A proxy for one remote. Opens nothing yet.
     pub fn new(options: ProxyOptions) -> Result<Self, ProxyError> {
-        let bad = || ProxyError::Remote(options.remote.to_string());
+        let bad = || ProxyError::Remote;
         let parts = options.remote.clone().into_parts();
         let scheme = parts
             .scheme
             .filter(|scheme| matches!(scheme.as_str(), "http" | "https"))
             .ok_or_else(bad)?;
-        // User information in a URL is a secret in the wrong place.
-        let authority = parts
-            .authority
-            .filter(|authority| !authority.as_str().contains('@'))
-            .ok_or_else(bad)?;
+        let authority = parts.authority.ok_or_else(bad)?;
+        let whose = Host::at(scheme.as_str(), &authority).ok_or_else(bad)?;
+        if !options.credentials.may_go_to(&whose) {
+            return Err(ProxyError::ForeignCredentials(whose));
+        }
         if options.remote.query().is_some() {
             return Err(bad());
         }
@@ -132,11 +136,10 @@ impl Proxy {
             host,
             prefix,
             root,
-            headers: options.credentials.headers().map_err(ProxyError::Credential)?,
             credentials: options.credentials,
             deadlines: options.deadlines,
             on_refusal: options.on_refusal,
-            refusal_told: AtomicBool::new(false),
+            told: AtomicU8::new(0),
             shutdown: CancellationToken::new(),
         })))
     }
@@ -186,22 +189,33 @@ impl Proxy {
         B: http_body_util::BodyExt<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let call = classify(request.uri(), request.headers()).map_err(respond::bad_request)?;
+        let call = call_of(request.uri(), request.headers()).map_err(respond::bad_request)?;
         let (flow, binding) = (call.flow, call.binding);
         tracing::debug!(flow = flow.name(), binding.name = %binding, upstream.host = %self.0.authority, "call");
-        let (hop, deadline) = if call.upgrade {
-            (Hop::Upgrade, self.0.deadlines.upgrade)
-        } else {
-            (Hop::Answer, self.0.deadlines.first_byte)
+        let asked = match (flow, call.upgrade) {
+            (Flow::Fetch, false) => Asked::Request,
+            (Flow::Fetch, true) => Asked::Upgrade,
+            (Flow::Rpc | Flow::Connect, _) => Asked::Session,
         };
-        let outgoing = self.outgoing(path, request)?;
-        match tokio::time::timeout(deadline, self.0.client.request(outgoing)).await {
-            Ok(Ok(response)) => self.judge(&binding, flow, response).await,
-            Ok(Err(error)) => Err(self.unreachable(&binding, &error)),
-            Err(_) => {
-                let cause = format!("nothing came within {} s", deadline.as_secs_f32());
-                let host = self.0.authority.as_str();
-                Err(respond::unreachable(&binding, hop, host, &cause, true))
+        let mut outgoing = self.outgoing(path, request)?;
+        let credentials = &self.0.credentials;
+        let mut sending = credentials.ready().await;
+        let mut again = credentials.may_retry().then(|| repeatable(&outgoing)).flatten();
+        loop {
+            sending.add_to(outgoing.headers_mut());
+            let response = self.send(&binding, call.upgrade, outgoing).await?;
+            let status = response.status();
+            match self.judge(&binding, flow, asked, &sending, response).await? {
+                Judged::Passed(response) => return Ok(response),
+                Judged::Refused(judgement) => {
+                    let next = credentials.after_refusal(&sending, judgement.refusal).await;
+                    match (next, again.take()) {
+                        (Some(next), Some(request)) => (sending, outgoing) = (next, request),
+                        (next, _) => {
+                            return Err(self.refused(&binding, status, &judgement, &sending, next.is_some()));
+                        }
+                    }
+                }
             }
         }
     }
@@ -230,10 +244,30 @@ impl Proxy {
             let kept = without(request.headers(), &SEC_WEBSOCKET_EXTENSIONS);
             *request.headers_mut() = kept;
         }
-        if let Some(credentials) = &self.0.headers {
-            credentials.add_to(request.headers_mut());
-        }
         Ok(request)
+    }
+
+    /// Sends one request and waits for the head of its answer.
+    async fn send(
+        &self,
+        binding: &str,
+        upgrade: bool,
+        request: Request<Body>,
+    ) -> Result<Response<hyper::body::Incoming>, Failure> {
+        let (hop, deadline) = if upgrade {
+            (Hop::Upgrade, self.0.deadlines.upgrade)
+        } else {
+            (Hop::Answer, self.0.deadlines.first_byte)
+        };
+        match tokio::time::timeout(deadline, self.0.client.request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(self.unreachable(binding, &error)),
+            Err(_) => {
+                let cause = format!("nothing came within {} s", deadline.as_secs_f32());
+                let host = self.0.authority.as_str();
+                Err(respond::unreachable(binding, hop, host, &cause, true))
+            }
+        }
     }
 
     /// Passes an answer on, or recognises a refusal in it. Only an answer that might be one has its body looked at.
@@ -241,42 +275,65 @@ impl Proxy {
         &self,
         binding: &str,
         flow: Flow,
+        asked: Asked,
+        sending: &Sending,
         response: Response<hyper::body::Incoming>,
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Result<Judged, Failure> {
         let boxed = |body: hyper::body::Incoming| body.map_err(Into::into).boxed_unsync();
         let status = response.status();
-        let host = self.0.authority.as_str();
+        let credentials = &self.0.credentials;
         if response.headers().contains_key(MF_FORWARDED_RESPONSE) && flow == Flow::Fetch {
-            return Ok(response.map(boxed));
+            credentials.admitted();
+            return Ok(Judged::Passed(response.map(boxed)));
         }
+        let exchange = Exchange {
+            asked,
+            sent: sending.sent(),
+            admitted: credentials.was_admitted(),
+        };
         let upgrade_failed = flow != Flow::Fetch && status != StatusCode::SWITCHING_PROTOCOLS;
         let (parts, body) = response.into_parts();
-        if !upgrade_failed && !refusal::needs_body(status, &parts.headers) {
-            return match refusal::classify(status, &parts.headers, b"") {
-                Some(refusal) => Err(self.refused(binding, status, refusal)),
-                None => Ok(Response::from_parts(parts, boxed(body))),
-            };
+        if !upgrade_failed && !needs_body(status, &parts.headers) {
+            return Ok(match classify(status, &parts.headers, b"", exchange) {
+                Some(judgement) => Judged::Refused(judgement),
+                None => {
+                    // An edge in trouble has judged nobody.
+                    if !status.is_server_error() {
+                        credentials.admitted();
+                    }
+                    Judged::Passed(Response::from_parts(parts, boxed(body)))
+                }
+            });
         }
         let (prefix, rest) = read_prefix(body, self.0.deadlines.refusal_body).await;
-        if let Some(refusal) = refusal::classify(status, &parts.headers, &prefix) {
-            return Err(self.refused(binding, status, refusal));
+        match classify(status, &parts.headers, &prefix, exchange) {
+            Some(judgement) => Ok(Judged::Refused(judgement)),
+            None if upgrade_failed => {
+                let host = self.0.authority.as_str();
+                Err(respond::not_upgraded(binding, host, status, &prefix))
+            }
+            None => Ok(Judged::Passed(Response::from_parts(parts, replay(prefix, rest)))),
         }
-        if upgrade_failed {
-            return Err(respond::not_upgraded(binding, host, status, &prefix));
-        }
-        Ok(Response::from_parts(parts, replay(prefix, rest)))
     }
 
-    fn refused(&self, binding: &str, status: StatusCode, refusal: refusal::Refusal) -> Failure {
-        let failure = respond::refused(
-            binding,
-            self.0.authority.as_str(),
-            status,
-            refusal,
-            &self.0.credentials,
-        );
-        tracing::debug!(upstream.host = %self.0.authority, refusal = ?refusal, "refused");
-        if !self.0.refusal_told.swap(true, Ordering::Relaxed)
+    fn refused(
+        &self,
+        binding: &str,
+        status: StatusCode,
+        judgement: &Judgement,
+        sent: &Sending,
+        switched: bool,
+    ) -> Failure {
+        let host = self.0.authority.as_str();
+        let state = self.0.credentials.state();
+        let failure = respond::refused(binding, host, status, judgement, state, switched);
+        let refusal = judgement.refusal;
+        tracing::debug!(upstream.host = %self.0.authority, refusal = refusal.code(), sent = ?sent.sent(), "refused");
+        let bit = Refusal::ALL
+            .iter()
+            .position(|one| *one == refusal)
+            .map_or(0, |at| 1 << at);
+        if self.0.told.fetch_or(bit, Ordering::Relaxed) & bit == 0
             && let Some(tell) = &self.0.on_refusal
         {
             tell(failure.text.trim_end());
@@ -334,6 +391,29 @@ impl std::fmt::Debug for Proxy {
     }
 }
 
+/// What an answer turned out to be.
+enum Judged {
+    Passed(Response<Body>),
+    /// Something in front of the remote refused.
+    Refused(Judgement),
+}
+
+/// A copy of a request that has no body, for a second attempt.
+fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
+    use hyper::body::Body as _;
+    let empty = request.body().is_end_stream() || request.body().size_hint().exact() == Some(0);
+    empty.then(|| {
+        let mut copy = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.version_mut() = request.version();
+        *copy.headers_mut() = request.headers().clone();
+        // How hyper spells the names on the wire.
+        *copy.extensions_mut() = request.extensions().clone();
+        copy
+    })
+}
+
 /// `headers` in their order, without one name. (`HeaderMap::remove` moves the last header into the gap.)
 fn without(headers: &HeaderMap, name: &HeaderName) -> HeaderMap {
     let mut kept = HeaderMap::with_capacity(headers.len());
@@ -382,11 +462,11 @@ fn respond_on_socket(
     response
 }
 
-/// At most [`refusal::PREFIX`] bytes of a body, or what has come when the deadline passes; and the rest, unread.
+/// At most [`PREFIX`] bytes of a body, or what has come when the deadline passes; and the rest, unread.
 async fn read_prefix(mut body: hyper::body::Incoming, deadline: Duration) -> (Bytes, hyper::body::Incoming) {
     let mut prefix = BytesMut::new();
     let _ = tokio::time::timeout(deadline, async {
-        while prefix.len() < refusal::PREFIX {
+        while prefix.len() < PREFIX {
             match body.frame().await {
                 // Trailers of an answer this short are nobody's.
                 Some(Ok(frame)) => {

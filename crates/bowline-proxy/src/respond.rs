@@ -3,12 +3,12 @@
 //! The first line of a text stands alone, because some callers show only that. None contains the words "Cloudflare
 //! Access" side by side: miniflare replaces a 403 with those words by a text of its own, which knows less.
 
+use bowline_credentials::{CredentialState, Explanation, Judgement, Refusal, explain};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 
 use crate::proxy::Body;
-use crate::{CredentialState, Refusal};
 
 /// Where on its way a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,35 +128,28 @@ pub(crate) fn refused(
     binding: &str,
     host: &str,
     status: StatusCode,
-    refusal: Refusal,
+    judgement: &Judgement,
     sent: &CredentialState,
+    switched: bool,
 ) -> Failure {
     let answer = status.as_u16();
-    let (first, advice): (String, String) = match refusal {
-        Refusal::Denied | Refusal::Login => match sent {
-            CredentialState::Nothing => (
-                format!("bowline: Access refused binding \"{binding}\" at {host} ({answer}): no service token was sent."),
-                "Set CLOUDFLARE_ACCESS_CLIENT_ID and CLOUDFLARE_ACCESS_CLIENT_SECRET to a service token of that host and start again.".into(),
-            ),
-            CredentialState::Half { set, missing } => (
-                format!("bowline: Access refused binding \"{binding}\" at {host} ({answer}): no service token was sent, because {missing} is not set."),
-                format!("{set} is set, {missing} is not; a service token needs both. Set {missing} and start again."),
-            ),
-            CredentialState::Token(_) => (
-                format!("bowline: Access refused binding \"{binding}\" at {host} ({answer}): the service token was sent and not accepted."),
-                "It may be wrong, expired, disabled, or in no Service Auth policy of that host; the answer does not tell which.\n\
-                 Check CLOUDFLARE_ACCESS_CLIENT_ID and CLOUDFLARE_ACCESS_CLIENT_SECRET, and the token at the host (`bowline access token list` on a Bowline remote)."
-                    .into(),
-            ),
-        },
-        Refusal::Firewall => (
-            format!("bowline: a firewall or bot check in front of {host} refused binding \"{binding}\" ({answer})."),
-            "This is not Access and a service token does not help. Exempt this traffic in the zone's security settings.".into(),
+    let Explanation { reason, next } = explain(judgement, status, host, sent);
+    let first = match judgement.refusal {
+        Refusal::LoginRequired | Refusal::TokenRejected | Refusal::TokenNotAuthorised => {
+            format!("bowline: Access refused binding \"{binding}\" at {host} ({answer}): {reason}.")
+        }
+        Refusal::WebSocketRefused => format!(
+            "bowline: Access refused the WebSocket of binding \"{binding}\" at {host} ({answer}): {reason}."
         ),
-        Refusal::TunnelDown => (
-            format!("bowline: the tunnel behind {host} is down, so binding \"{binding}\" cannot be reached ({answer})."),
-            "Start cloudflared at the far side.".into(),
-        ),
+        Refusal::Firewall | Refusal::TunnelDown => {
+            format!("bowline: binding \"{binding}\" cannot be reached at {host} ({answer}): {reason}.")
+        }
+    };
+    // A body that is already on its way cannot be sent twice.
+    let again = if switched {
+        "\nOther credentials are used from now on: this call can be made again."
+    } else {
+        ""
     };
     let status = if status.is_redirection() {
         StatusCode::UNAUTHORIZED
@@ -164,8 +157,8 @@ pub(crate) fn refused(
         status
     };
     Failure {
-        hop: Hop::Gate(refusal),
+        hop: Hop::Gate(judgement.refusal),
         status,
-        text: format!("{first}\n{advice}\n"),
+        text: format!("{first}\n{next}{again}\n"),
     }
 }

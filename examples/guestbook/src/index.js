@@ -46,9 +46,9 @@ async function processed(env, mutationId) {
 async function findSimilar(env, url) {
   const text = url.searchParams.get("text");
   if (!text) throw new BadRequest("say what to look for: /similar?text=…");
-  await env.DB.exec(SCHEMA);
   const { matches } = await env.VEC.query(embed(text), { topK: 5, returnMetadata: "all" });
   if (matches.length === 0) return { entries: [] };
+  await env.DB.exec(SCHEMA);
   const select = env.DB.prepare("SELECT * FROM entries WHERE id = ?");
   const found = await env.DB.batch(matches.map(({ id }) => select.bind(Number(id))));
   return {

@@ -1,10 +1,12 @@
-//! `bowline access`: who may reach what, and the gate by itself.
+//! `bowline access`: who may reach what, the gate by itself, and how a client gets past one.
 
 mod api_token;
 mod app;
+mod check;
 mod gateway;
 mod key;
 mod log;
+mod login;
 mod organization;
 mod policy;
 pub(crate) mod state;
@@ -65,6 +67,8 @@ enum AccessCommand {
     Log(log::LogArgs),
     /// Put the gate in front of an HTTP origin.
     Gateway(gateway::GatewayArgs),
+    Check(check::CheckArgs),
+    Login(login::LoginArgs),
 }
 
 /// Runs `bowline access …`.
@@ -78,5 +82,7 @@ pub(crate) async fn run(args: AccessArgs, env: Env<'_>) -> Result<(), CliError> 
         AccessCommand::ApiToken { command } => api_token::run(command, env).await,
         AccessCommand::Log(args) => log::run(args, env).await,
         AccessCommand::Gateway(args) => gateway::run(args, env).await,
+        AccessCommand::Check(args) => check::run(args, env).await,
+        AccessCommand::Login(args) => login::run(args, env).await,
     }
 }

@@ -1,6 +1,7 @@
 //! `bowline connect`: a local endpoint for any tool that takes a remote proxy connection string.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use bowline_proxy::{Capability, serve};
 use clap::Args;
@@ -10,12 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::env_vars::Env;
 use crate::error::{CliError, Kind};
-use crate::{line, output, settings, signal};
+use crate::{line, output, signal};
 
 /// Open a local endpoint that carries requests to a remote and adds its Access credentials.
 ///
-/// The credentials come from CLOUDFLARE_ACCESS_CLIENT_ID and CLOUDFLARE_ACCESS_CLIENT_SECRET; without them requests go
-/// unchanged. Certificate authorities are added from SSL_CERT_FILE and NODE_EXTRA_CA_CERTS.
+/// Credentials are taken from the first of: the remote's host under `access` in bowline.jsonc or in
+/// ~/.config/bowline/access.jsonc; CLOUDFLARE_ACCESS_CLIENT_ID and CLOUDFLARE_ACCESS_CLIENT_SECRET, from the environment,
+/// .env or .dev.vars; a login stored by `bowline access login` or cloudflared. Without any, requests go unchanged.
+/// `bowline access check URL` shows what is found and what stands in front of a host. Certificate authorities are added from SSL_CERT_FILE and NODE_EXTRA_CA_CERTS.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArgs {
     /// The remote, an http or https URL; a path in it is put before every request's path.
@@ -24,6 +27,9 @@ pub(crate) struct ConnectArgs {
     /// Where to listen; loopback only. Port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// The project whose bowline.jsonc, .env and .dev.vars may hold credentials.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    project: PathBuf,
     /// Print one line of JSON once ready, and nothing else on standard output.
     #[arg(long)]
     json: bool,
@@ -38,7 +44,7 @@ pub(crate) async fn run(args: ConnectArgs, env: Env<'_>) -> Result<(), CliError>
         );
         return Err(CliError::message(Kind::User, text));
     }
-    let proxy = line::proxy(args.remote, settings::credentials(env), env)?;
+    let proxy = line::proxy(args.remote, &args.project, env)?;
     let listening = |error: std::io::Error| {
         CliError::new(
             Kind::User,

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bowline_access_store::AccessStore;
 use bowline_binding::{collect, full};
+use bowline_credentials::{CredentialState, Origin};
 use bowline_gateway::{Gate, Gateway, GatewayOptions, Mode, now, serve};
-use bowline_proxy::CredentialState;
 use bowline_remote::Router;
 use bowline_workerd::{Output, OutputSink, Runner};
 use clap::Args;
@@ -25,7 +25,7 @@ use crate::commands::dev;
 use crate::env_vars::{CLOUDFLARE_ACCESS_CLIENT_ID, CLOUDFLARE_ACCESS_CLIENT_SECRET, Env};
 use crate::error::{CliError, Kind};
 use crate::gate::local_team_domain;
-use crate::{line, output, signal};
+use crate::{line, output, settings, signal};
 
 /// One call of the Worker, whatever it does behind.
 const CALL: Duration = Duration::from_secs(20);
@@ -252,13 +252,16 @@ async fn show(args: &DemoArgs, env: Env<'static>) -> Result<Option<Stage>, CliEr
             ),
         };
         let names = (CLOUDFLARE_ACCESS_CLIENT_ID, CLOUDFLARE_ACCESS_CLIENT_SECRET);
-        let state = CredentialState::from_pair(pair.0, pair.1, names);
+        let given = |value: Option<String>| value.map(|value| (value, Origin::Given("this demo")));
+        let state = CredentialState::from_pair(given(pair.0), given(pair.1), names);
+        let to_send = bowline_credentials::Credentials::new(settings::host(&url)?, state)
+            .map_err(settings::unsendable)?;
         let told = Arc::new(Mutex::new(None));
         let telling = Arc::clone(&told);
         let on_refusal = Box::new(move |text: &str| {
             *telling.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
         });
-        let proxy = line::quiet_proxy(url, state, env, Some(on_refusal))?;
+        let proxy = line::quiet_proxy(url, to_send, env, Some(on_refusal))?;
         let (_, services) = line::place(&project, Some(&proxy), folder.path(), env)?;
         let (log, mut logged) = mpsc::channel(LOG);
         let keep: OutputSink = Arc::new(move |line| {
@@ -356,10 +359,13 @@ async fn check(
         let told = explained(logged).await;
         (status == 502 && told.is_some(), told.unwrap_or(text))
     } else {
-        (
-            status == 502 && text.contains(REFUSED),
-            error_line(&text).unwrap_or(text),
-        )
+        let told = error_line(&text).unwrap_or(text);
+        let refusal = match case.binding {
+            // All that workerd's client for it makes of an answer that is not its own; the line's log has the reason.
+            "VEC" => "VECTOR_QUERY_ERROR: Status + 403".to_owned(),
+            binding => format!("{REFUSED} binding \"{binding}\""),
+        };
+        (status == 502 && told.contains(&refusal), told)
     };
     Check {
         case,

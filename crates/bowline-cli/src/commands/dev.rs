@@ -16,7 +16,7 @@ use http::Uri;
 use crate::env_vars::{self, Env};
 use crate::error::{CliError, Kind};
 use crate::line::{self, Services};
-use crate::{output, project, settings, signal};
+use crate::{output, project, signal};
 
 /// From starting workerd to its listening.
 const READY: Duration = Duration::from_secs(30);
@@ -48,7 +48,7 @@ pub(crate) async fn run(args: DevArgs, env: Env<'static>) -> Result<(), CliError
     let project = project::load(&args.project)?;
     let proxy = args
         .remote
-        .map(|remote| line::proxy(remote, settings::credentials(env), env))
+        .map(|remote| line::proxy(remote, &project.folder, env))
         .transpose()?;
     let (table, services) = line::place(&project, proxy.as_ref(), &args.state, env)?;
     let rows: Vec<serde_json::Value> = table

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bowline_credentials::{CredentialState, Credentials, Host, Origin, ServiceToken};
+use bowline_secret::Secret;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::serve;
-use crate::{Capability, CredentialState, Deadlines, Proxy, ProxyOptions};
+use crate::{Capability, Deadlines, Proxy, ProxyOptions};
 
 const NAMES: (&str, &str) = ("CLOUDFLARE_ACCESS_CLIENT_ID", "CLOUDFLARE_ACCESS_CLIENT_SECRET");
 const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -29,8 +31,10 @@ struct Line {
 async fn line(upstream: SocketAddr, credentials: CredentialState) -> Line {
     let told = Arc::new(Mutex::new(Vec::new()));
     let telling = Arc::clone(&told);
+    let remote: http::Uri = format!("http://{upstream}/base/").parse().unwrap();
+    let credentials = Credentials::new(Host::of(&remote).unwrap(), credentials).unwrap();
     let proxy = Proxy::new(ProxyOptions {
-        remote: format!("http://{upstream}/base/").parse().unwrap(),
+        remote,
         credentials,
         deadlines: Deadlines {
             upgrade: Duration::from_millis(300),
@@ -58,7 +62,11 @@ async fn line(upstream: SocketAddr, credentials: CredentialState) -> Line {
 }
 
 fn token() -> CredentialState {
-    CredentialState::from_pair(Some("id.access".into()), Some("s3cret".into()), NAMES)
+    CredentialState::from_pair(given("id.access"), given("s3cret"), NAMES)
+}
+
+fn given(text: &str) -> Option<(String, Origin)> {
+    Some((text.to_owned(), Origin::Given("the test")))
 }
 
 /// Records each request's head and answers it with `answer`; keeps the connection open.
@@ -294,7 +302,7 @@ async fn a_refusal_is_explained_on_every_flow_and_told_once() {
 #[tokio::test]
 async fn what_was_sent_is_in_the_explanation() {
     let half = |id: Option<&str>, secret: Option<&str>| {
-        CredentialState::from_pair(id.map(Into::into), secret.map(Into::into), NAMES)
+        CredentialState::from_pair(id.and_then(given), secret.and_then(given), NAMES)
     };
     for (credentials, says) in [
         (CredentialState::Nothing, "no service token was sent."),
@@ -319,6 +327,173 @@ async fn what_was_sent_is_in_the_explanation() {
                 .contains("cf-access")
         );
     }
+}
+
+/// Answers by the secret a request carries: `good` passes (an upgrade with 101), anything else meets `answer`.
+async fn picky(answer: &'static str) -> (SocketAddr, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, receiver) = mpsc::channel(16);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                while let Some(head) = head(&mut stream).await {
+                    let answer = match (head.contains("good"), head.contains("Upgrade: websocket")) {
+                        (true, true) => {
+                            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"
+                        }
+                        (true, false) => OK,
+                        (false, _) => answer,
+                    };
+                    let _ = sender.send(head).await;
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    (address, receiver)
+}
+
+#[tokio::test]
+async fn during_a_rotation_the_other_secret_is_tried() {
+    let two = |new: &str, old: &str| {
+        let token = ServiceToken::new("id.access", Secret::new(new), vec![Origin::Given("the test")]);
+        CredentialState::Token(token.with_previous(Some(Secret::new(old))))
+    };
+    let fetch = "GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nX-Own: kept\r\nMF-Binding: DB\r\n\r\n";
+    let rpc = format!("GET /CAP/?MF-Binding=DB HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n");
+    for answer in [REFUSAL, LOGIN] {
+        for request in [fetch, &rpc] {
+            let (address, mut heads) = picky(answer).await;
+            let line = line(address, two("bad", "good")).await;
+            let mut stream = line.send(request).await;
+            let passed = head(&mut stream).await.unwrap();
+            assert!(!passed.contains(" 403 ") && !passed.contains(" 401 "), "{passed}");
+            let (first, second) = (heads.recv().await.unwrap(), heads.recv().await.unwrap());
+            assert_eq!(
+                first.replace("bad", "good"),
+                second,
+                "the same request, byte by byte"
+            );
+            line.answer(fetch).await;
+            assert!(
+                heads.recv().await.unwrap().contains("good"),
+                "kept for later calls"
+            );
+            assert!(line.told.lock().unwrap().is_empty(), "nothing to tell");
+        }
+    }
+
+    // A body that is on its way is not sent twice; the caller is told that it may try again.
+    let (address, mut heads) = picky(REFUSAL).await;
+    let line_with_body = line(address, two("bad", "good")).await;
+    let post =
+        "POST /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let (refused, body) = line_with_body.answer(post).await;
+    assert!(
+        refused.starts_with("HTTP/1.1 403 ") && body.contains("can be made again"),
+        "{refused}{body}"
+    );
+    heads.recv().await.unwrap();
+
+    // Neither works: two attempts once, one from then on, and one report.
+    let (address, mut heads) = picky(REFUSAL).await;
+    let line_with_none = line(address, two("bad", "worse")).await;
+    for _ in 0..3 {
+        let (refused, _) = line_with_none.answer(fetch).await;
+        assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    }
+    let mut sent = Vec::new();
+    while let Ok(head) = heads.try_recv() {
+        sent.push(head.contains("worse"));
+    }
+    assert_eq!(sent, [false, true, false, false]);
+    assert_eq!(line_with_none.told.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_websocket_that_alone_is_refused_is_told_as_that() {
+    let (address, _heads) = upstream_by_kind().await;
+    let line = line(address, token()).await;
+    let connect = format!(
+        "GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\nMF-Connect-Address: h:1\r\n{HANDSHAKE}\r\n"
+    );
+    // Before anything has passed, the credentials are the likelier cause, and an empty 403 is nobody's in particular.
+    let (head, body) = line.answer(&connect).await;
+    assert!(
+        head.starts_with("HTTP/1.1 403 ") && body.contains("answered the upgrade with 403"),
+        "{body}"
+    );
+    line.answer("GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\n\r\n")
+        .await;
+    let (_, body) = line.answer(&connect).await;
+    assert!(
+        body.starts_with("bowline: Access refused the WebSocket of binding \"DB\""),
+        "{body}"
+    );
+    assert!(body.contains("Protect its hostname instead"), "{body}");
+    assert_eq!(line.told.lock().unwrap().len(), 1);
+}
+
+/// Requests pass, upgrades get an empty 403.
+async fn upstream_by_kind() -> (SocketAddr, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, receiver) = mpsc::channel(16);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            while let Some(head) = head(&mut stream).await {
+                let answer = if head.contains("Upgrade: websocket") {
+                    "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+                } else {
+                    OK
+                };
+                let _ = sender.try_send(head);
+                let _ = stream.write_all(answer.as_bytes()).await;
+                if answer != OK {
+                    break;
+                }
+            }
+        }
+    });
+    (address, receiver)
+}
+
+#[tokio::test]
+async fn credentials_of_another_host_make_no_proxy() {
+    let foreign = Host::of(&"https://other.example/".parse().unwrap()).unwrap();
+    let options = ProxyOptions {
+        remote: "https://remote.example/".parse().unwrap(),
+        credentials: Credentials::new(foreign, token()).unwrap(),
+        ..ProxyOptions::default()
+    };
+    assert!(matches!(
+        Proxy::new(options),
+        Err(crate::ProxyError::ForeignCredentials(_))
+    ));
+}
+
+#[tokio::test]
+async fn credentials_never_follow_a_redirect() {
+    let (elsewhere, mut reached) = upstream(OK).await;
+    let location: &'static str = Box::leak(
+        format!("HTTP/1.1 302 Found\r\nLocation: http://{elsewhere}/\r\nContent-Length: 0\r\n\r\n")
+            .into_boxed_str(),
+    );
+    let (address, mut heads) = upstream(location).await;
+    let line = line(address, token()).await;
+    for request in [
+        "GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\n\r\n".to_owned(),
+        format!(
+            "GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\nMF-Connect-Address: h:1\r\n{HANDSHAKE}\r\n"
+        ),
+    ] {
+        let (head, _) = line.answer(&request).await;
+        assert!(head.starts_with("HTTP/1.1 302 "), "{head}");
+        assert!(heads.recv().await.unwrap().contains("s3cret"));
+    }
+    assert!(reached.try_recv().is_err(), "nothing came to the other host");
 }
 
 #[tokio::test]

@@ -208,7 +208,7 @@ async fn errors_name_binding_hop_status_and_cause() -> Result<()> {
     };
     assert_eq!(
         (failure.hop, failure.status.as_u16()),
-        (Hop::Gate(Refusal::Denied), 403)
+        (Hop::Gate(Refusal::LoginRequired), 403)
     );
     assert!(
         error.to_string().contains("binding \"VEC\", describe: ")
@@ -218,7 +218,7 @@ async fn errors_name_binding_hop_status_and_cause() -> Result<()> {
     assert!(!error.may_retry());
     let error = nobody.binding("MAIL").rpc().await.unwrap_err();
     assert!(
-        matches!(kind(&error), ErrorKind::Line(failure) if failure.hop == Hop::Gate(Refusal::Denied)),
+        matches!(kind(&error), ErrorKind::Line(failure) if failure.hop == Hop::Gate(Refusal::LoginRequired)),
         "{error:?}"
     );
 
