@@ -191,7 +191,7 @@ async fn step(client: &HttpClient, url: &Uri, asked: Asked, credentials: &Creden
     let exchange = Exchange {
         asked,
         sent: sending.sent(),
-        admitted: credentials.was_admitted(),
+        passes_requests_only: credentials.passes_requests_only(),
     };
     let outcome = match client.send(request, PREFIX, STEP).await {
         Ok(answer) => {

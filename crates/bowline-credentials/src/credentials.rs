@@ -114,6 +114,7 @@ struct Inner {
     state: CredentialState,
     held: Held,
     admitted: AtomicBool,
+    upgraded: AtomicBool,
 }
 
 enum Held {
@@ -176,6 +177,7 @@ impl Default for Credentials {
             state: CredentialState::Nothing,
             held: Held::Nothing,
             admitted: AtomicBool::new(false),
+            upgraded: AtomicBool::new(false),
         }))
     }
 }
@@ -212,6 +214,7 @@ impl Credentials {
             state,
             held,
             admitted: AtomicBool::new(false),
+            upgraded: AtomicBool::new(false),
         })))
     }
 
@@ -269,9 +272,17 @@ impl Credentials {
         }
     }
 
-    /// Whether anything has passed so far.
-    pub fn was_admitted(&self) -> bool {
-        self.0.admitted.load(Ordering::Relaxed)
+    /// Notes that an upgrade has passed Access with what is current.
+    pub fn upgraded(&self) {
+        if !self.0.upgraded.load(Ordering::Relaxed) {
+            self.0.upgraded.store(true, Ordering::Relaxed);
+        }
+        self.admitted();
+    }
+
+    /// Whether requests have passed so far and upgrades have not: one that is refused then may be refused for being one.
+    pub fn passes_requests_only(&self) -> bool {
+        self.0.admitted.load(Ordering::Relaxed) && !self.0.upgraded.load(Ordering::Relaxed)
     }
 
     /// Whether a refusal may have a second attempt: two secrets, or a login that can be renewed.

@@ -87,8 +87,8 @@ pub struct Exchange {
     pub asked: Asked,
     /// What it carried.
     pub sent: Sent,
-    /// Whether the same credential has passed on this host before.
-    pub admitted: bool,
+    /// Whether the same credential has passed on this host before, and never on an upgrade.
+    pub passes_requests_only: bool,
 }
 
 /// A refusal and what gave it away.
@@ -173,7 +173,7 @@ pub fn classify(
                 marks.push("body: the block page");
             }
             let upgrade = exchange.asked != Asked::Request;
-            let passes_otherwise = upgrade && exchange.admitted && exchange.sent != Sent::Nothing;
+            let passes_otherwise = upgrade && exchange.passes_requests_only && exchange.sent != Sent::Nothing;
             if marks.is_empty() {
                 let silent = passes_otherwise && exchange.asked == Asked::Session && body.is_empty();
                 return (silent && status == StatusCode::FORBIDDEN)

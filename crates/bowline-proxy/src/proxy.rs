@@ -289,7 +289,7 @@ impl Proxy {
         let exchange = Exchange {
             asked,
             sent: sending.sent(),
-            admitted: credentials.was_admitted(),
+            passes_requests_only: credentials.passes_requests_only(),
         };
         let upgrade_failed = flow != Flow::Fetch && status != StatusCode::SWITCHING_PROTOCOLS;
         let (parts, body) = response.into_parts();
@@ -298,7 +298,9 @@ impl Proxy {
                 Some(judgement) => Judged::Refused(judgement),
                 None => {
                     // An edge in trouble has judged nobody.
-                    if !status.is_server_error() {
+                    if status == StatusCode::SWITCHING_PROTOCOLS {
+                        credentials.upgraded();
+                    } else if !status.is_server_error() {
                         credentials.admitted();
                     }
                     Judged::Passed(Response::from_parts(parts, boxed(body)))

@@ -24,7 +24,7 @@ fn exchange(asked: Asked, sent: Sent, admitted: bool) -> Exchange {
     Exchange {
         asked,
         sent,
-        admitted,
+        passes_requests_only: admitted,
     }
 }
 
