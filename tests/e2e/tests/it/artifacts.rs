@@ -1,5 +1,7 @@
 //! Artifacts against real git clients.
 
+mod contract;
+
 use anyhow::{Context, Result};
 use bowline_e2e::git::{Folder, code, stub, text, with_token};
 use bowline_e2e::program::Program;
