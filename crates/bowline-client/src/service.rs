@@ -68,8 +68,8 @@ impl Service {
         rpc.read(method, rpc.stub().call(method, args)).await
     }
 
-    /// A session with it as an interface: the stub of a trait that [`capnweb::interface`] was written over. It lives as
-    /// long as the stub; awaiting its promises has no deadline.
+    /// A session with it as an interface: the stub of a trait that [`capnweb::interface`] was written over. Dropping the
+    /// last clone of the stub ends the session, and with it whatever came from it. Awaiting its promises has no deadline.
     pub async fn interface<S: From<Stub>>(&self) -> Result<S, Error> {
         Ok(self.0.rpc().await?.stub().clone().into())
     }

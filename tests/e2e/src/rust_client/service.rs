@@ -16,6 +16,7 @@ use crate::client::DEADLINE;
 
 /// The methods of `callee.mjs` that take or give more than plain data.
 #[interface]
+#[expect(dead_code, reason = "implemented in JavaScript")]
 trait Admin {
     #[rpc(get)]
     fn version(&self) -> String;
@@ -27,6 +28,7 @@ trait Admin {
 }
 
 #[interface]
+#[expect(dead_code, reason = "implemented in JavaScript")]
 trait Counter {
     fn increment(&self, by: Option<f64>) -> f64;
     #[rpc(get)]
@@ -49,7 +51,8 @@ impl RustClient {
                 admin(&service).await?.version().await?.into()
             }
             "counter" => {
-                let counter = admin(&service).await?.counter(5.0).await?;
+                let admin = admin(&service).await?;
+                let counter = admin.counter(5.0).await?;
                 let first = counter.increment(None).await?;
                 let values = [first, counter.increment(Some(10.0)).await?, counter.value().await?];
                 json!(values.map(|value| value as i64))
