@@ -28,7 +28,11 @@ async fn main() -> anyhow::Result<()> {
         git(&copy, &made.token, &["clone", "--quiet", &remote, "."])?;
         std::fs::write(copy.join("bowline.txt"), "the king of knots\n")?;
         git(&copy, &made.token, &["add", "."])?;
-        git(&copy, &made.token, &["commit", "--quiet", "--message=The first knot"])?;
+        git(
+            &copy,
+            &made.token,
+            &["commit", "--quiet", "--message=The first knot"],
+        )?;
         git(&copy, &made.token, &["push", "--quiet", "origin", "HEAD"])
     });
     git.await??;
@@ -37,7 +41,10 @@ async fn main() -> anyhow::Result<()> {
     for commit in repo.log(&LogOptions::default()).await? {
         println!("{}: {}", commit.author.name, commit.message);
     }
-    let file = repo.read_file("HEAD", "bowline.txt").await?.context("the file is there")?;
+    let file = repo
+        .read_file("HEAD", "bowline.txt")
+        .await?
+        .context("the file is there")?;
     print!("{}", String::from_utf8_lossy(&file.bytes));
     println!("deleted: {}", artifacts.delete("knots").await?);
     Ok(())

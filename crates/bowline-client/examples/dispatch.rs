@@ -15,7 +15,9 @@ mod connect;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let (client, binding) = connect::from_command_line()?;
-    let name = std::env::args().nth(3).context("say which Worker: URL BINDING NAME")?;
+    let name = std::env::args()
+        .nth(3)
+        .context("say which Worker: URL BINDING NAME")?;
     let options = GetOptions {
         limits: Some(Limits {
             cpu_ms: Some(50),

@@ -338,7 +338,12 @@ impl Artifacts {
     ) -> Result<Created, Error> {
         let options = encoded(&self.0, "import", options)?;
         let mut from = vec![("url".to_owned(), Value::from(source.url.expose()))];
-        from.extend(source.branch.as_deref().map(|branch| ("branch".to_owned(), branch.into())));
+        from.extend(
+            source
+                .branch
+                .as_deref()
+                .map(|branch| ("branch".to_owned(), branch.into())),
+        );
         from.extend(source.depth.map(|depth| ("depth".to_owned(), depth.into())));
         let target = Value::object([("name", name.into()), ("opts", options)]);
         let request = Value::object([("source", Value::Object(from)), ("target", target)]);

@@ -62,5 +62,4 @@ pub use rpc::Rpc;
 pub use tokio_tungstenite::tungstenite;
 
 /// A WebSocket inside fetch: a stream and a sink of [`tungstenite::Message`]s.
-pub type WebSocket =
-    tokio_tungstenite::WebSocketStream<hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>>;
+pub type WebSocket = tokio_tungstenite::WebSocketStream<hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>>;

@@ -60,7 +60,9 @@ fn told(outcome: Result<Value>) -> Result<Result<Value, Value>> {
     match thrown {
         Some(thrown) => {
             let code: Option<Value> = thrown.prop("code");
-            Ok(Err(json!({"name": thrown.name(), "message": thrown.message(), "code": code})))
+            Ok(Err(
+                json!({"name": thrown.name(), "message": thrown.message(), "code": code}),
+            ))
         }
         None => Err(error),
     }

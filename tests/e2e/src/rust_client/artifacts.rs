@@ -17,7 +17,9 @@ impl RustClient {
             "delete" => json!(artifacts.delete(name).await?),
             "list" => {
                 let limit = args["limit"].as_u64().and_then(|limit| u32::try_from(limit).ok());
-                let page = artifacts.list(limit.unwrap_or(50), args["cursor"].as_str()).await?;
+                let page = artifacts
+                    .list(limit.unwrap_or(50), args["cursor"].as_str())
+                    .await?;
                 let mut listed = json!({"repos": page.repos.into_iter().map(shown).collect::<Vec<_>>(), "total": page.total});
                 if let Some(cursor) = page.cursor {
                     listed["cursor"] = json!(cursor);
@@ -33,14 +35,21 @@ impl RustClient {
                         made(repo.fork(target, &options(&args["options"])).await?)
                     }
                     "createToken" => {
-                        let scope = if args["scope"] == "read" { Scope::Read } else { Scope::Write };
+                        let scope = if args["scope"] == "read" {
+                            Scope::Read
+                        } else {
+                            Scope::Write
+                        };
                         let lifetime = Duration::from_secs(args["ttl"].as_u64().unwrap_or(86_400));
                         let token = repo.create_token(scope, lifetime).await?;
                         json!({"id": token.id, "plaintext": token.plaintext.expose(), "scope": token.scope, "expiresAt": token.expires_at})
                     }
                     "listTokens" => {
                         let listed = repo.list_tokens().await?;
-                        let states = listed.tokens.iter().map(|token| format!("{:?}", token.state).to_lowercase());
+                        let states = listed
+                            .tokens
+                            .iter()
+                            .map(|token| format!("{:?}", token.state).to_lowercase());
                         json!({"total": listed.total, "states": states.collect::<Vec<_>>()})
                     }
                     "revokeToken" => json!(repo.revoke_token(text(args, "token")?).await?),
@@ -52,7 +61,11 @@ impl RustClient {
                         let commits = repo.log(&options).await?;
                         commits.iter().map(commit).collect()
                     }
-                    "readCommit" => repo.read_commit(text(args, "hash")?).await?.as_ref().map_or(Value::Null, commit),
+                    "readCommit" => repo
+                        .read_commit(text(args, "hash")?)
+                        .await?
+                        .as_ref()
+                        .map_or(Value::Null, commit),
                     "readTree" => {
                         let entries = repo.read_tree(text(args, "hash")?).await?;
                         let entries = entries.into_iter().flatten();

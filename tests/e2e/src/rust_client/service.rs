@@ -1,11 +1,11 @@
 //! Service bindings and dispatch namespaces.
 
 use anyhow::{Context, Result, bail};
+use bowline_client::ErrorKind;
 use bowline_client::dispatch::{GetOptions, Limits};
 use bowline_client::service::Service;
 use bowline_client::tungstenite::Message;
 use bowline_client::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
-use bowline_client::ErrorKind;
 use capnweb::{Callback, ErrorValue, Readable, interface, kinds};
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderName, HeaderValue, Request};
@@ -54,7 +54,11 @@ impl RustClient {
                 let admin = admin(&service).await?;
                 let counter = admin.counter(5.0).await?;
                 let first = counter.increment(None).await?;
-                let values = [first, counter.increment(Some(10.0)).await?, counter.value().await?];
+                let values = [
+                    first,
+                    counter.increment(Some(10.0)).await?,
+                    counter.value().await?,
+                ];
                 json!(values.map(|value| value as i64))
             }
             "pipeline" => {
@@ -176,7 +180,8 @@ async fn stream(service: &Service, args: &Value) -> Result<Value> {
         let chunk: bytes::Bytes = receiver.recv().await?;
         Some((Ok::<_, std::io::Error>(chunk), receiver))
     });
-    let request = Request::post("https://callee.example/echo").body(bowline_client::stream(Box::pin(chunks)))?;
+    let request =
+        Request::post("https://callee.example/echo").body(bowline_client::stream(Box::pin(chunks)))?;
     let mut body = service.fetch(request).await?.into_body();
     let mut heard = Vec::new();
     let mut next = async || {
@@ -210,11 +215,17 @@ async fn websocket(service: &Service, args: &Value) -> Result<Value> {
     let mut close = None;
     while close.is_none() {
         let next = tokio::time::timeout(DEADLINE, socket.next()).await;
-        match next.context("no message in time")?.context("the socket ended")?? {
+        match next
+            .context("no message in time")?
+            .context("the socket ended")??
+        {
             Message::Text(text) => messages.push(json!(text.as_str())),
             Message::Binary(bytes) => messages.push(json!({"bytes": bytes.to_vec()})),
             Message::Close(frame) => {
-                close = Some(frame.map(|frame| json!({"code": u16::from(frame.code), "reason": frame.reason.as_str()})));
+                close = Some(
+                    frame
+                        .map(|frame| json!({"code": u16::from(frame.code), "reason": frame.reason.as_str()})),
+                );
             }
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
         }
@@ -250,7 +261,10 @@ async fn types(admin: &AdminStub) -> Result<Value, capnweb::Error> {
         ("bytes", bytes),
         ("list", Any::Array(vec![1.into(), Any::Array(vec!["x".into()])])),
         ("infinite", f64::NEG_INFINITY.into()),
-        ("error", Any::Error(Box::new(ErrorValue::new("RangeError", "inside")))),
+        (
+            "error",
+            Any::Error(Box::new(ErrorValue::new("RangeError", "inside"))),
+        ),
     ]);
     let got = admin.echo(kinds::Any(given)).await?.0;
     let member = |name: &str| got.member(name).cloned().unwrap_or_default();

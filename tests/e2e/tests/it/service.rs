@@ -69,7 +69,11 @@ async fn service_and_dispatch_from_rust() -> Result<()> {
     dispatch(&mut worker).await?;
     // The examples, as a user runs them.
     for (example, arguments, expected) in [
-        ("service", &["SVC", "add", "1", "2"][..], "203 Non Authoritative Information: {"),
+        (
+            "service",
+            &["SVC", "add", "1", "2"][..],
+            "203 Non Authoritative Information: {",
+        ),
         ("dispatch", &["CUSTOMERS", "one"], "200 OK: {\"customer\":\"one\""),
     ] {
         let mut command = program::cleared(&program::example("bowline-client", example)?);

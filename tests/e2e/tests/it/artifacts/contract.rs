@@ -31,7 +31,14 @@ async fn under_miniflare(version: Miniflare) -> Result<()> {
     let mut worker = Driver::start(version, proxy.url()).await?;
     // miniflare 4 has capnweb 0.5.
     let new = version == Miniflare::V5;
-    every_call(&mut worker, Carries { codes: new, blobs: new }).await?;
+    every_call(
+        &mut worker,
+        Carries {
+            codes: new,
+            blobs: new,
+        },
+    )
+    .await?;
     worker.stop().await
 }
 
@@ -76,16 +83,24 @@ async fn rust_client() -> Result<()> {
 async fn every_call(worker: &mut impl TestWorker, carries: Carries) -> Result<()> {
     let git = Folder::new()?;
     let options = json!({"description": "what we know", "setDefaultBranch": "trunk"});
-    let made = worker.ok("art.create", json!({"name": "Notes", "options": options})).await?;
+    let made = worker
+        .ok("art.create", json!({"name": "Notes", "options": options}))
+        .await?;
     assert_eq!(
         (&made["name"], &made["description"], &made["defaultBranch"]),
         (&json!("Notes"), &json!("what we know"), &json!("trunk"))
     );
     let text = |value: &Value, name: &str| -> Result<String> {
-        Ok(value[name].as_str().with_context(|| format!("{name} of {value}"))?.to_owned())
+        Ok(value[name]
+            .as_str()
+            .with_context(|| format!("{name} of {value}"))?
+            .to_owned())
     };
     let id = text(&made, "id")?;
-    assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{id}");
+    assert!(
+        id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+        "{id}"
+    );
     assert!(text(&made, "remote")?.ends_with("/git/team/Notes.git"), "{made}");
     assert!(text(&made, "token")?.starts_with("art_v2_x_"), "{made}");
     assert!(made["tokenExpiresAt"].is_string(), "{made}");
@@ -99,19 +114,33 @@ async fn every_call(worker: &mut impl TestWorker, carries: Carries) -> Result<()
     let notes = json!({"name": "notes"});
     let info = worker.ok("art.info", notes.clone()).await?;
     assert_eq!((&info["id"], &info["name"]), (&json!(id), &json!("Notes")));
-    assert_eq!((&info["readOnly"], &info["source"]), (&json!(false), &json!(null)), "{info}");
+    assert_eq!(
+        (&info["readOnly"], &info["source"]),
+        (&json!(false), &json!(null)),
+        "{info}"
+    );
     assert!(text(&info, "lastPushAt")? > text(&info, "createdAt")?, "{info}");
     let log = worker.ok("art.log", notes.clone()).await?;
     assert_eq!(log[0]["hash"], json!(head), "{log}");
     assert_eq!(log[1]["message"], "change docs/a.txt", "{log}");
     assert_eq!(log[0]["parents"], json!([log[1]["hash"]]), "{log}");
-    let at_branch = worker.ok("art.log", json!({"name": "notes", "ref": "trunk"})).await?;
+    let at_branch = worker
+        .ok("art.log", json!({"name": "notes", "ref": "trunk"}))
+        .await?;
     assert_eq!(at_branch, log);
-    let commit = worker.ok("art.readCommit", json!({"name": "notes", "hash": head})).await?;
+    let commit = worker
+        .ok("art.readCommit", json!({"name": "notes", "hash": head}))
+        .await?;
     assert_eq!(commit, log[0]);
-    assert_eq!(commit["author"], json!({"name": "Ann", "email": "ann@example.com"}));
+    assert_eq!(
+        commit["author"],
+        json!({"name": "Ann", "email": "ann@example.com"})
+    );
     let tree = worker
-        .ok("art.readTree", json!({"name": "notes", "hash": commit["treeHash"]}))
+        .ok(
+            "art.readTree",
+            json!({"name": "notes", "hash": commit["treeHash"]}),
+        )
         .await?;
     assert_eq!(
         (&tree[0]["name"], &tree[0]["mode"], &tree[0]["type"]),
@@ -120,12 +149,18 @@ async fn every_call(worker: &mut impl TestWorker, carries: Carries) -> Result<()
     let file = |path: &str| json!({"name": "notes", "ref": "HEAD", "path": path});
     if carries.blobs {
         let read = worker.ok("art.readFile", file("docs/a.txt")).await?;
-        assert_eq!(read, json!({"type": "text/plain;charset=utf-8", "text": "Zoë was here\n"}));
+        assert_eq!(
+            read,
+            json!({"type": "text/plain;charset=utf-8", "text": "Zoë was here\n"})
+        );
     }
     assert_eq!(worker.ok("art.readFile", file("docs/b.txt")).await?, json!(null));
 
     let token = worker
-        .ok("art.createToken", json!({"name": "notes", "scope": "read", "ttl": 3600}))
+        .ok(
+            "art.createToken",
+            json!({"name": "notes", "scope": "read", "ttl": 3600}),
+        )
         .await?;
     assert_eq!(token["scope"], "read");
     let reading = with_token(&text(&made, "remote")?, &text(&token, "plaintext")?);
@@ -151,25 +186,51 @@ async fn every_call(worker: &mut impl TestWorker, carries: Carries) -> Result<()
         (&json!("artifacts:team/Notes"), &json!(true))
     );
     let page = worker.ok("art.list", json!({"limit": 1})).await?;
-    assert_eq!((&page["total"], &page["repos"][0]["name"]), (&json!(2), &json!("copy")));
+    assert_eq!(
+        (&page["total"], &page["repos"][0]["name"]),
+        (&json!(2), &json!("copy"))
+    );
     let page = worker
         .ok("art.list", json!({"limit": 1, "cursor": text(&page, "cursor")?}))
         .await?;
-    assert_eq!((&page["repos"][0]["name"], &page["cursor"]), (&json!("Notes"), &json!(null)));
+    assert_eq!(
+        (&page["repos"][0]["name"], &page["cursor"]),
+        (&json!("Notes"), &json!(null))
+    );
 
     for (call, args, code, says) in [
-        ("art.create", json!({"name": "NOTES"}), "ALREADY_EXISTS", "repo already exists: NOTES"),
-        ("art.create", json!({"name": "../up"}), "INVALID_REPO_NAME", "Invalid repo name."),
+        (
+            "art.create",
+            json!({"name": "NOTES"}),
+            "ALREADY_EXISTS",
+            "repo already exists: NOTES",
+        ),
+        (
+            "art.create",
+            json!({"name": "../up"}),
+            "INVALID_REPO_NAME",
+            "Invalid repo name.",
+        ),
         (
             "art.createToken",
             json!({"name": "notes", "scope": "read", "ttl": 1}),
             "INVALID_TTL",
             "Invalid TTL",
         ),
-        ("art.info", json!({"name": "nowhere"}), "NOT_FOUND", "Repository not found: nowhere."),
+        (
+            "art.info",
+            json!({"name": "nowhere"}),
+            "NOT_FOUND",
+            "Repository not found: nowhere.",
+        ),
     ] {
         let error = worker.error(call, args).await?;
-        assert!(error["message"].as_str().is_some_and(|message| message.contains(says)), "{error}");
+        assert!(
+            error["message"]
+                .as_str()
+                .is_some_and(|message| message.contains(says)),
+            "{error}"
+        );
         if carries.codes {
             assert_eq!(error["code"], code, "{error}");
         }
