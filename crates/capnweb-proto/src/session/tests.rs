@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::Text;
 
 type S = Session<u32>;
 type V = Value<Capability<u32>>;
@@ -15,7 +16,7 @@ fn sent(session: &mut S) -> Vec<String> {
     std::iter::from_fn(|| session.poll_message()).collect()
 }
 
-fn calls(session: &mut S) -> Vec<(CallId, u32, String, Vec<V>)> {
+fn calls(session: &mut S) -> Vec<(CallId, u32, Text, Vec<V>)> {
     std::iter::from_fn(|| session.poll_event())
         .filter_map(|event| match event {
             Event::Call {
