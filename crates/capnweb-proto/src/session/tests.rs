@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::Text;
 
 type S = Session<u32>;
 type V = Value<Capability<u32>>;
@@ -16,7 +15,7 @@ fn sent(session: &mut S) -> Vec<String> {
     std::iter::from_fn(|| session.poll_message()).collect()
 }
 
-fn calls(session: &mut S) -> Vec<(CallId, u32, Text, Vec<V>)> {
+fn calls(session: &mut S) -> Vec<(CallId, u32, String, Vec<V>)> {
     std::iter::from_fn(|| session.poll_event())
         .filter_map(|event| match event {
             Event::Call {
@@ -25,7 +24,7 @@ fn calls(session: &mut S) -> Vec<(CallId, u32, Text, Vec<V>)> {
                 method,
                 args,
                 ..
-            } => Some((call, target, method, args)),
+            } => Some((call, target, method.into_string(), args)),
             _ => None,
         })
         .collect()
