@@ -95,6 +95,37 @@ pub async fn http_mirror() -> Result<SocketAddr> {
     .await
 }
 
+/// Answers a request by its head; `None` leaves it to the mirror.
+pub type Answering = Arc<dyn Fn(&Request<Incoming>) -> Result<Option<Response<Full<Bytes>>>> + Send + Sync>;
+
+/// HTTP: what `answers` says, and a mirror for all else.
+pub async fn answering(answers: Answering) -> Result<SocketAddr> {
+    listen(move |stream| {
+        let answers = Arc::clone(&answers);
+        async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let answers = Arc::clone(&answers);
+                async move {
+                    match answers(&request)? {
+                        Some(response) => Ok(response),
+                        None => mirror(request).await,
+                    }
+                }
+            });
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades()
+                .await;
+        }
+    })
+    .await
+}
+
+/// An answer with a text.
+pub fn text(body: &str) -> Response<Full<Bytes>> {
+    Response::new(Full::from(body.to_owned()))
+}
+
 async fn mirror(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>> {
     if request.headers().contains_key(UPGRADE) {
         return websocket(&mut request);

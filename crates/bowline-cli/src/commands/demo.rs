@@ -326,7 +326,7 @@ async fn remote(
     let url = format!("http://{address}/").parse()?;
     let options = GatewayOptions {
         mode,
-        team_domain: local_team_domain(address),
+        team_domain: local_team_domain("http", address),
         clock: now,
         login: None,
     };

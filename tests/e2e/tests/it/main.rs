@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where a value is missing")]
 
 mod access;
+mod access_client;
 mod ai;
 mod artifacts;
 mod bad_input;
@@ -18,3 +19,4 @@ mod secrets;
 mod service;
 mod vectorize;
 mod wire;
+mod wrangler_access;

@@ -44,16 +44,6 @@ async fn post(url: &str, form: &str) -> Result<Answer> {
         .await
 }
 
-/// The code that the operator saw last for an address.
-fn code(gateway: &Gateway, email: &str) -> Option<String> {
-    let said = gateway.program.stderr.text();
-    let line = said
-        .lines()
-        .rev()
-        .find(|line| line.contains(&format!("the code of {email} is ")))?;
-    line.rsplit(' ').next().map(str::to_owned)
-}
-
 /// Walks up to the hand-over. The URL of the hand-over, and the cookie that goes with it.
 async fn log_in(gateway: &Gateway, host: &str, email: &str) -> Result<(String, String)> {
     let refused = gateway.request(Method::GET, host, "/private?x=1").send().await?;
@@ -80,7 +70,7 @@ async fn log_in(gateway: &Gateway, host: &str, email: &str) -> Result<(String, S
     let id = rest.split('"').next().unwrap_or_default().to_owned();
     let wrong = post(&login, &format!("id={id}&code=nonsense")).await?;
     assert_eq!(wrong.status, StatusCode::FORBIDDEN);
-    let code = code(gateway, email).context("the operator saw no code")?;
+    let code = gateway.shown_code(email).context("the operator saw no code")?;
     let right = post(&login, &format!("id={id}&code={code}")).await?;
     assert_eq!(right.status, StatusCode::SEE_OTHER, "{}", right.text());
     let again = post(&login, &format!("id={id}&code={code}")).await?;

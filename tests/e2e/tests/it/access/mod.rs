@@ -1,6 +1,8 @@
 //! `bowline access gateway` with real peers: Cloudflare's SDKs, JWT libraries, a real origin, a real PostgreSQL.
 
 mod answers;
+mod certificates;
+mod connections;
 mod flood;
 mod live;
 mod login;
