@@ -149,13 +149,19 @@ impl Inner {
         if asks && let Some(email) = self.team_session(snapshot, request.headers(), now) {
             return self.hand_over(snapshot, &wanted, &email, now);
         }
-        match login {
+        // Older cloudflareds learn from here which application they follow redirects for.
+        let domain = HeaderValue::try_from(&wanted.place.domain);
+        let mut response = match login {
             Login::Development(development) => development.answer(self, snapshot, &wanted, request).await,
             Login::Oidc(_) if !asks => {
                 respond::text(StatusCode::METHOD_NOT_ALLOWED, "this page can only be read")
             }
             Login::Oidc(oidc) => oidc.begin(self, snapshot, &wanted).await,
+        };
+        if let Ok(domain) = domain {
+            response.headers_mut().insert("cf-access-domain", domain);
         }
+        response
     }
 
     /// Reads the query of a redirect to the login.

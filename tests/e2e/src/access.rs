@@ -172,7 +172,7 @@ impl Site {
 
 impl Gateway {
     /// The gateway with itself as the team domain, unless another gateway is it already.
-    async fn named_as_team(mut self) -> Result<Self> {
+    pub async fn named_as_team(mut self) -> Result<Self> {
         let organization = self.ok(Method::GET, "organizations", Value::Null).await?;
         match organization["auth_domain"]
             .as_str()
@@ -299,6 +299,45 @@ pub async fn node(script: &str, mut input: Value) -> Result<Value> {
     let mut command = program::cleared(&folder.join("node_modules/node/bin/node"));
     command.arg(scripts().join(script));
     answer(command, &input).await
+}
+
+/// A running OpenID Connect provider, `oidc-provider` of npm's, with one client.
+#[derive(Debug)]
+pub struct Provider {
+    /// The process; its URL is the issuer.
+    pub program: Program,
+    _setup: tempfile::NamedTempFile,
+}
+
+impl Provider {
+    /// Starts one. `client` has `client_id`, and for a confidential client `client_secret` and `method`. It answers nobody
+    /// before [`Provider::sends_back_to`].
+    pub async fn start(mut client: Value) -> Result<Self> {
+        let folder = peers::install("bowline-access-peers", PACKAGE, LOCK).await?;
+        client["peers"] = json!(folder);
+        let setup = tempfile::NamedTempFile::new()?;
+        std::fs::write(setup.path(), client.to_string())?;
+        let mut command = program::cleared(&folder.join("node_modules/node/bin/node"));
+        command
+            .arg(scripts().join("provider.mjs"))
+            .arg(setup.path())
+            .env("HOME", &folder);
+        Ok(Self {
+            program: Program::start(command).await?,
+            _setup: setup,
+        })
+    }
+
+    /// Tells the provider where the client wants people back.
+    pub async fn sends_back_to(&self, redirect_uri: &str) -> Result<()> {
+        let answer = Outgoing::new(Method::PUT, &format!("{}/", self.program.url()))
+            .header("content-length", redirect_uri.len().to_string())
+            .body(redirect_uri.to_owned())
+            .send()
+            .await?;
+        ensure!(answer.status.is_success(), "{}", answer.status);
+        Ok(())
+    }
 }
 
 /// Runs one of the scripts beside this crate with PyPI's peers, and returns its document.

@@ -204,6 +204,17 @@ pub async fn tls(server: SocketAddr) -> Result<(SocketAddr, String)> {
     Ok((address, certified.cert.pem()))
 }
 
+/// A way to a server on loopback that takes this much longer for each connection.
+pub async fn late(server: SocketAddr, by: std::time::Duration) -> Result<SocketAddr> {
+    listen(move |mut near| async move {
+        tokio::time::sleep(by).await;
+        if let Ok(mut far) = TcpStream::connect(server).await {
+            let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+        }
+    })
+    .await
+}
+
 /// What a [`recorder`] received, one entry per connection.
 pub type Recorded = Arc<Mutex<Vec<Vec<u8>>>>;
 

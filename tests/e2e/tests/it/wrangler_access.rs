@@ -2,6 +2,7 @@
 //! nothing, and its headers get it in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use bowline_e2e::access::{Gateway, Site};
@@ -9,7 +10,7 @@ use bowline_e2e::authority::Authority;
 use bowline_e2e::client::Outgoing;
 use bowline_e2e::upstream::{self, Answering};
 use bowline_e2e::wrangler_access;
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 /// Who wrangler signs in with, behind a gateway that speaks TLS as wrangler wants it.
@@ -26,6 +27,11 @@ impl Provider {
     async fn start(people: bool) -> Result<Self> {
         let answers: Answering = Arc::new(|asked| {
             if asked.uri().path() != "/oauth2/token" {
+                let mut response = upstream::text("there is nothing here");
+                if asked.uri().path() == "/" && !asked.headers().contains_key("cf-access-jwt-assertion") {
+                    *response.status_mut() = StatusCode::NOT_FOUND;
+                    return Ok(Some(response));
+                }
                 return Ok(None);
             }
             let token = json!({
@@ -139,6 +145,46 @@ async fn sends_its_headers_where_its_probe_sees_access() -> Result<()> {
         .await?;
     assert!(
         decisions.iter().all(|(_, reason)| reason.is_null()),
+        "{decisions:?} {said}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn is_blind_to_an_answer_that_comes_late() -> Result<()> {
+    let provider = Provider::start(true).await?;
+    // It waits a second, on a path without Access before the answer.
+    let late = upstream::late(provider.gateway.authority().parse()?, Duration::from_millis(1500)).await?;
+    let domain = format!("localhost:{}", late.port());
+    let said = wrangler_access::renew(&domain, &provider.authority.certificate(), &[]).await?;
+    assert!(!said.contains("is behind Cloudflare Access"), "{said}");
+    let decisions = provider.decisions().await?;
+    assert!(
+        !decisions.is_empty() && decisions.iter().all(|(_, reason)| reason == "no_credentials"),
+        "{decisions:?} {said}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn is_blind_to_an_application_of_a_path() -> Result<()> {
+    let provider = Provider::start(true).await?;
+    let id = provider.site.access(&["app", "list"]).await?;
+    let id = id
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|app| app["name"] == "provider");
+    let id = id.and_then(|app| app["id"].as_str()).unwrap_or_default();
+    // The root, which it asks about, answers for itself.
+    let members = json!({"domain": "localhost/oauth2", "destinations": []}).to_string();
+    provider.site.access(&["app", "set", id, &members]).await?;
+    let change = json!({"deny_unmatched_requests": false});
+    provider.gateway.ok(Method::PUT, "organizations", change).await?;
+    let (said, decisions) = provider.renew(&[]).await?;
+    assert!(!said.contains("is behind Cloudflare Access"), "{said}");
+    assert!(
+        !decisions.is_empty() && decisions.iter().all(|(_, reason)| reason == "no_credentials"),
         "{decisions:?} {said}"
     );
     Ok(())

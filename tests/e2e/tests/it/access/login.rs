@@ -165,6 +165,30 @@ async fn ends_with_a_refusal_for_whom_no_policy_admits() -> Result<()> {
     Ok(())
 }
 
+/// cloudflared up to 2026.7 follows the redirects of a HEAD to the login page, and takes the tag from its URL and the
+/// application's domain from its header.
+#[tokio::test]
+async fn tells_older_cloudflareds_which_application_it_is() -> Result<()> {
+    let site = Site::new(None).await?;
+    let application = site
+        .application("app", "127.0.0.1", &[people()], json!({}))
+        .await?;
+    let gateway = site.gateway().await?;
+    let refused = gateway
+        .request(Method::HEAD, &gateway.authority(), "/private")
+        .send()
+        .await?;
+    assert_eq!(refused.status, StatusCode::FOUND);
+    let login = location(&refused)?;
+    assert!(login.contains("/cdn-cgi/access/login"), "{login}");
+    let kid = format!("kid={}", bowline_e2e::access::text(&application, "aud"));
+    assert!(login.contains(&kid), "{login}");
+    let page = Outgoing::new(Method::HEAD, &login).send().await?;
+    assert_eq!(page.status, StatusCode::OK);
+    assert_eq!(page.headers["cf-access-domain"], "127.0.0.1");
+    Ok(())
+}
+
 #[tokio::test]
 async fn is_not_offered_to_others_or_unasked() -> Result<()> {
     let site = Site::new(None).await?;

@@ -6,6 +6,7 @@ mod connections;
 mod flood;
 mod live;
 mod login;
+mod oidc;
 mod paths;
 mod rotation;
 mod sdk;

@@ -5,6 +5,7 @@ use bowline_e2e::access::{Gateway, Site};
 use bowline_e2e::fault::{self, Reply};
 use bowline_e2e::flow::{FLOWS, Flow, Outcome, Targets};
 use bowline_e2e::machine::Machine;
+use bowline_e2e::program::Program;
 use bowline_e2e::project::{Access, Credentials, Project};
 use bowline_e2e::upstream;
 use http::Method;
@@ -31,7 +32,7 @@ use Sent::{Half, Named, Nothing, Other, Wrong};
 /// A remote with every binding behind a gateway with one application for each path.
 struct Place {
     gateway: Gateway,
-    _site: Site,
+    _behind: (Site, Project, Program),
     targets: Targets,
     named: Credentials,
     other: Credentials,
@@ -44,8 +45,7 @@ impl Place {
             http: upstream::http_echo().await?,
         };
         let project = Project::new(&[targets.tcp.to_string(), targets.http.to_string()])?;
-        // Lives as long as the test's process, which is one test.
-        let remote = Box::leak(Box::new(project.serve(Access::Off).await?));
+        let remote = project.serve(Access::Off).await?;
         let site = Site::before(remote.url())?;
         let (named, other) = (site.token("named").await?, site.token("other").await?);
         let tokens = site.access(&["token", "list"]).await?;
@@ -77,7 +77,7 @@ impl Place {
         let gateway = site.gateway_with(&[], &[]).await?;
         Ok(Self {
             gateway,
-            _site: site,
+            _behind: (site, project, remote),
             targets,
             named,
             other,
@@ -85,7 +85,7 @@ impl Place {
     }
 
     fn credentials(&self, sent: Sent) -> Credentials {
-        let (id, secret) = (self.named.id.clone(), self.named.secret.clone());
+        let id = self.named.id.clone();
         match sent {
             Named => self.named.clone(),
             Other => self.other.clone(),
