@@ -34,6 +34,10 @@ impl Authority {
     /// A new one.
     pub fn new() -> Result<Self> {
         let mut parameters = CertificateParams::new(Vec::new())?;
+        // Of a name of its own: OpenSSL takes what has its issuer's name for self-signed.
+        parameters
+            .distinguished_name
+            .push(DnType::CommonName, "authority of a test");
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)?;
         let folder = tempfile::tempdir()?;
