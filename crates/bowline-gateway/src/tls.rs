@@ -151,7 +151,7 @@ pub(crate) fn verified(certificates: Option<&[CertificateDer<'_>]>) -> Option<Ve
             ),
             _ => None,
         })
-        .last()
+        .next_back()
         .unwrap_or_default();
     let until = certificate.validity.not_after.to_unix_duration().as_secs();
     Some(Verified {
