@@ -139,6 +139,10 @@ pub(crate) async fn listen(
         )
         .hint("listen on 127.0.0.1, or leave `--development-login` out"));
     }
+    if args.connections_per_address == 0 {
+        let text = "with no connection per address nobody could connect";
+        return Err(CliError::message(Kind::User, text).hint("give `--connections-per-address` 1 or more"));
+    }
     let (tls, login) = (args.tls()?, args.login(env)?);
     let (listener, address) = bind(address).await?;
     let admin = match args.admin_listen {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bowline_access::Certificate;
+use bowline_upstream::certificates;
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
@@ -32,18 +33,18 @@ pub struct TlsSettings {
 /// TLS cannot be set up. Every text names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read as PEM.
-    #[error("read {}", .file.display())]
-    File {
+    /// A file of certificates cannot be read.
+    #[error(transparent)]
+    Certificates(#[from] bowline_upstream::TlsError),
+    /// A file holds no key.
+    #[error("read a key from {}", .file.display())]
+    Key {
         /// The file.
         file: PathBuf,
         /// Why.
         #[source]
         source: rustls_pki_types::pem::Error,
     },
-    /// A file has no certificate.
-    #[error("{} holds no certificate in PEM form", .0.display())]
-    NoCertificate(PathBuf),
     /// The certificate, its key or the authorities cannot be used.
     #[error("use {}", .file.display())]
     Unusable {
@@ -92,7 +93,7 @@ impl Tls {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|source| TlsError::File {
+        let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|source| TlsError::Key {
             file: settings.key.clone(),
             source,
         })?;
@@ -103,21 +104,6 @@ impl Tls {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let failed = |source| TlsError::File {
-        file: file.to_owned(),
-        source,
-    };
-    let found: Vec<_> = CertificateDer::pem_file_iter(file)
-        .map_err(failed)?
-        .collect::<Result<_, _>>()
-        .map_err(failed)?;
-    if found.is_empty() {
-        return Err(TlsError::NoCertificate(file.to_owned()));
-    }
-    Ok(found)
 }
 
 /// Who a client is by its certificate, which the handshake has verified. A certificate without a common name, or with one
@@ -132,24 +118,18 @@ pub(crate) fn verified(certificates: Option<&[CertificateDer<'_>]>) -> Option<Ve
         .flat_map(|relative| relative.0.iter())
         // The most specific is the last.
         .filter(|attribute| attribute.oid == COMMON_NAME)
-        .filter_map(|attribute| match attribute.value.tag() {
-            Tag::Utf8String => Some(
-                attribute
-                    .value
-                    .decode_as::<Utf8StringRef<'_>>()
-                    .ok()?
-                    .as_str()
-                    .to_owned(),
-            ),
-            Tag::PrintableString => Some(
-                attribute
-                    .value
+        .filter_map(|attribute| {
+            let value = &attribute.value;
+            let text = match value.tag() {
+                Tag::Utf8String => value.decode_as::<Utf8StringRef<'_>>().ok()?.as_str().to_owned(),
+                Tag::PrintableString => value
                     .decode_as::<PrintableStringRef<'_>>()
                     .ok()?
                     .as_str()
                     .to_owned(),
-            ),
-            _ => None,
+                _ => return None,
+            };
+            Some(text)
         })
         .next_back()
         .unwrap_or_default();

@@ -83,7 +83,10 @@ pub enum OidcError {
     /// The provider cannot be asked.
     #[error("ask the identity provider")]
     Http(#[from] HttpError),
-    /// The provider refused, or its answer makes no sense.
+    /// The person did not log in, or was not let in.
+    #[error("the identity provider did not let the person in: {0}")]
+    Refused(String),
+    /// The provider refused us, or its answer makes no sense.
     #[error("the identity provider answered {what} with {answer}")]
     Answer {
         /// What was asked.
@@ -244,10 +247,7 @@ impl OidcLogin {
         };
         let Some(code) = query.get("code") else {
             let said = query.get("error").map(String::as_str).unwrap_or_default();
-            return failed(&OidcError::Answer {
-                what: "the login",
-                answer: word(said),
-            });
+            return failed(&OidcError::Refused(word(said)));
         };
         match self
             .who(code, &session, &redirect_uri(gateway, snapshot), now)
@@ -412,19 +412,19 @@ impl OidcLogin {
 /// The page for a login that did not come about; the log has the reason with its causes.
 fn failed(error: &OidcError) -> Response<Body> {
     tracing::warn!(error.kind = "oidc", error = %respond::chain(error), "a login did not come about");
-    let status = match error {
-        OidcError::NoEmail
-        | OidcError::Answer {
-            what: "the login", ..
-        } => StatusCode::FORBIDDEN,
-        _ => StatusCode::BAD_GATEWAY,
-    };
-    let why = match error {
-        OidcError::NoEmail => "Your identity provider names no verified e-mail address of yours.",
-        OidcError::Answer {
-            what: "the login", ..
-        } => "Your identity provider did not let you in.",
-        _ => "Your identity provider cannot be used now; the gateway's log says why.",
+    let (status, why) = match error {
+        OidcError::NoEmail => (
+            StatusCode::FORBIDDEN,
+            "Your identity provider names no verified e-mail address of yours.",
+        ),
+        OidcError::Refused(_) => (
+            StatusCode::FORBIDDEN,
+            "Your identity provider did not let you in.",
+        ),
+        _ => (
+            StatusCode::BAD_GATEWAY,
+            "Your identity provider cannot be used now; the gateway's log says why.",
+        ),
     };
     over(status, &format!("{why} Open the protected page again."))
 }

@@ -115,7 +115,7 @@ async fn and_files_that_are_none_are_named() -> Result<()> {
         (
             vec!["--tls-certificate", &key, "--tls-key", &key],
             2,
-            "no certificate",
+            "holds no certificate",
         ),
         (vec!["--tls-certificate", &certificate], 2, "--tls-key"),
         (vec!["--client-authorities", &certificate], 2, "--tls-certificate"),
