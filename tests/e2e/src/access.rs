@@ -292,9 +292,14 @@ pub fn text<'a>(object: &'a Value, name: &str) -> &'a str {
         .unwrap_or_else(|| panic!("no `{name}` in {object}"))
 }
 
+/// The folder with npm's peers.
+pub async fn npm() -> Result<PathBuf> {
+    peers::install("bowline-access-peers", PACKAGE, LOCK).await
+}
+
 /// Runs one of the scripts beside this crate with npm's peers, and returns its document.
 pub async fn node(script: &str, mut input: Value) -> Result<Value> {
-    let folder = peers::install("bowline-access-peers", PACKAGE, LOCK).await?;
+    let folder = npm().await?;
     input["peers"] = json!(folder);
     let mut command = program::cleared(&folder.join("node_modules/node/bin/node"));
     command.arg(scripts().join(script));
@@ -313,7 +318,7 @@ impl Provider {
     /// Starts one. `client` has `client_id`, and for a confidential client `client_secret` and `method`. It answers nobody
     /// before [`Provider::sends_back_to`].
     pub async fn start(mut client: Value) -> Result<Self> {
-        let folder = peers::install("bowline-access-peers", PACKAGE, LOCK).await?;
+        let folder = npm().await?;
         client["peers"] = json!(folder);
         let setup = tempfile::NamedTempFile::new()?;
         std::fs::write(setup.path(), client.to_string())?;

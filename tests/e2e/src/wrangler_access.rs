@@ -1,23 +1,21 @@
 //! Unmodified wrangler's own Access code: its probe and its choice of headers, driven by the one command that needs no
 //! account, the renewal of an OAuth token at `WRANGLER_AUTH_DOMAIN`.
 //!
-//! Works against anything that stands in front of a host with `/oauth2/token`: a stand-in as well as a real gateway.
+//! Works against anything that stands in front of a host with `/oauth2/token`.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::{peers, program};
+use crate::{access, program};
 
-const PACKAGE: &str = include_str!("../wrangler/package.json");
-const LOCK: &str = include_str!("../wrangler/package-lock.json");
 const END: Duration = Duration::from_secs(120);
 
 /// Runs `wrangler whoami` with an OAuth token that has ended, so that wrangler asks `domain` for a new one. `ca` is the
 /// authority of its certificate. Returns all that wrangler wrote.
 pub async fn renew(domain: &str, ca: &Path, environment: &[(&str, &str)]) -> Result<String> {
-    let folder = peers::install("bowline-e2e-wrangler", PACKAGE, LOCK).await?;
+    let folder = access::npm().await?;
     let home = tempfile::tempdir()?;
     let config = home.path().join(".wrangler/config");
     std::fs::create_dir_all(&config)?;
