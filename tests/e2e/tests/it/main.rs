@@ -9,6 +9,7 @@ mod bad_input;
 mod capnweb;
 mod capnweb_json;
 mod capnweb_workerd;
+mod chromium;
 mod d1;
 mod demo;
 mod elimination;
