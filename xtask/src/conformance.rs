@@ -34,7 +34,7 @@ const AREAS: &[(&str, &str)] = &[
     ("vpc-network", "test(miniflare) | package(bowline-vpc-network)"),
     (
         "access",
-        "test(elimination) | test(refusal) | test(/^access::/) | package(/^bowline-access/) | package(bowline-gateway)",
+        "test(elimination) | test(refusal) | test(/^access::/) | test(/^access_client::/) | test(/^wrangler_access::/) | test(/^chromium::access/) | package(/^bowline-access/) | package(bowline-gateway) | package(bowline-credentials) | package(bowline-proxy)",
     ),
     // The last are clients and servers of npm's in Node and in workerd, both ways, and raw conversations.
     (

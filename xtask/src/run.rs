@@ -78,6 +78,7 @@ pub(crate) fn test_peers() -> anyhow::Result<()> {
         ("npm", "npm"),
         ("git", "git"),
         ("pg_lsclusters", "postgresql"),
+        ("chromium", "chromium"),
         ("setpriv", "util-linux"),
         ("python3", "python3"),
     ])?;

@@ -260,6 +260,7 @@ fn secrets_exposed_rarely(findings: &mut Findings) -> anyhow::Result<()> {
             "bowline-credentials/src/token_files.rs",
             "bowline-gateway/benches/decision.rs",
             "bowline-gateway/src/admin/tokens.rs",
+            "bowline-gateway/src/login/oidc.rs",
             "commands/access/api_token.rs",
             "commands/access/token.rs",
             "commands/demo.rs",

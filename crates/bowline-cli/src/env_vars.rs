@@ -13,7 +13,8 @@ pub(crate) const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 pub(crate) const HOME: &str = "HOME";
 /// Set by CI systems: nobody is there to sign in.
 pub(crate) const CI: &str = "CI";
-/// Where a login is handed over, in place of Cloudflare's service: an https URL, or http to this machine.
+/// Where a login is handed over, in place of the service that belongs to whoever signs for the application: an https URL,
+/// or http to this machine.
 pub(crate) const BOWLINE_ACCESS_TRANSFER: &str = "BOWLINE_ACCESS_TRANSFER";
 /// A screen to open a browser on (X11, Wayland).
 pub(crate) const SCREENS: [&str; 2] = ["DISPLAY", "WAYLAND_DISPLAY"];
@@ -29,6 +30,8 @@ pub(crate) const BOWLINE_WORKERD: &str = "BOWLINE_WORKERD";
 pub(crate) const BOWLINE_LOG: &str = "BOWLINE_LOG";
 /// The URL of a PostgreSQL database to keep the state of Access in, instead of the state folder.
 pub(crate) const BOWLINE_ACCESS_DATABASE_URL: &str = "BOWLINE_ACCESS_DATABASE_URL";
+/// What the identity provider of `--oidc-issuer` knows the gateway's client id by.
+pub(crate) const BOWLINE_ACCESS_OIDC_CLIENT_SECRET: &str = "BOWLINE_ACCESS_OIDC_CLIENT_SECRET";
 /// Where downloaded programs are kept. Default: `$XDG_CACHE_HOME/bowline` or `$HOME/.cache/bowline`.
 pub(crate) const BOWLINE_CACHE: &str = "BOWLINE_CACHE";
 

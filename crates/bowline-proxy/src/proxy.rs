@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{HOST, HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, StreamBody};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,11 @@ impl Default for Deadlines {
         }
     }
 }
+
+/// A request with a body of at most this length is sent again when other credentials may pass.
+const REPEATED: u64 = 64 * 1024;
+/// How long the end of a body is waited for whose length nobody told.
+const SOON: Duration = Duration::from_millis(100);
 
 /// Called with the text of a refusal.
 pub type OnRefusal = Box<dyn Fn(&str) + Send + Sync>;
@@ -200,7 +205,10 @@ impl Proxy {
         let mut outgoing = self.outgoing(path, request)?;
         let credentials = &self.0.credentials;
         let mut sending = credentials.ready().await;
-        let mut again = credentials.may_retry().then(|| repeatable(&outgoing)).flatten();
+        let mut again = None;
+        if credentials.may_retry() {
+            (outgoing, again) = repeatable(outgoing, self.0.deadlines.first_byte).await;
+        }
         loop {
             sending.add_to(outgoing.headers_mut());
             let response = self.send(&binding, call.upgrade, outgoing).await?;
@@ -314,7 +322,10 @@ impl Proxy {
                 let host = self.0.authority.as_str();
                 Err(respond::not_upgraded(binding, host, status, &prefix))
             }
-            None => Ok(Judged::Passed(Response::from_parts(parts, replay(prefix, rest)))),
+            None => {
+                let body = replay(vec![Ok(Frame::data(prefix))], boxed(rest));
+                Ok(Judged::Passed(Response::from_parts(parts, body)))
+            }
         }
     }
 
@@ -400,20 +411,49 @@ enum Judged {
     Refused(Judgement),
 }
 
-/// A copy of a request that has no body, for a second attempt.
-fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
+/// A request and, if its body is short, a copy of it for a second attempt. The body is read first then, which is why only
+/// requests that may need one come here. A body that is long, or does not end soon, streams.
+async fn repeatable(request: Request<Body>, deadline: Duration) -> (Request<Body>, Option<Request<Body>>) {
     use hyper::body::Body as _;
-    let empty = request.body().is_end_stream() || request.body().size_hint().exact() == Some(0);
-    empty.then(|| {
-        let mut copy = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.version_mut() = request.version();
-        *copy.headers_mut() = request.headers().clone();
-        // How hyper spells the names on the wire.
-        *copy.extensions_mut() = request.extensions().clone();
-        copy
-    })
+    let length = request.body().size_hint().exact();
+    if length.is_some_and(|length| length > REPEATED) {
+        return (request, None);
+    }
+    // A body of a told length is on its way; one without may be half of a conversation.
+    let wait = length.map_or(SOON, |_| deadline);
+    let (parts, mut body) = request.into_parts();
+    let (mut frames, mut read) = (Vec::new(), 0);
+    let reading = async {
+        while read <= REPEATED {
+            match body.frame().await {
+                None => return true,
+                Some(frame) => {
+                    let data = frame.as_ref().ok().and_then(Frame::data_ref).map(Bytes::len);
+                    read += data.unwrap_or_default() as u64;
+                    frames.push(frame);
+                    // Trailers and errors are the last of a body, and sent once.
+                    if data.is_none() {
+                        return false;
+                    }
+                }
+            }
+        }
+        false
+    };
+    if tokio::time::timeout(wait, reading).await == Ok(true) {
+        let mut whole = BytesMut::new();
+        for frame in frames.iter().flatten() {
+            whole.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
+        }
+        let whole = whole.freeze();
+        // With the extensions: they say how hyper spells the names on the wire.
+        let copy = |parts| {
+            let body = Full::new(whole.clone()).map_err(|never| match never {});
+            Request::from_parts(parts, body.boxed_unsync())
+        };
+        return (copy(parts.clone()), Some(copy(parts)));
+    }
+    (Request::from_parts(parts, replay(frames, body)), None)
 }
 
 /// `headers` in their order, without one name. (`HeaderMap::remove` moves the last header into the gap.)
@@ -483,9 +523,8 @@ async fn read_prefix(mut body: hyper::body::Incoming, deadline: Duration) -> (By
 }
 
 /// A body that was looked at, put together again.
-fn replay(prefix: Bytes, rest: hyper::body::Incoming) -> Body {
+fn replay(read: Vec<Result<Frame<Bytes>, Box<dyn std::error::Error + Send + Sync>>>, rest: Body) -> Body {
     use futures_util::StreamExt;
-    let first = futures_util::stream::iter([Ok(Frame::data(prefix))]);
-    let rest = http_body_util::BodyStream::new(rest).map(|frame| frame.map_err(Into::into));
-    StreamBody::new(first.chain(rest)).boxed_unsync()
+    let rest = http_body_util::BodyStream::new(rest);
+    StreamBody::new(futures_util::stream::iter(read).chain(rest)).boxed_unsync()
 }

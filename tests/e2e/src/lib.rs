@@ -10,13 +10,18 @@
 //! ```
 
 pub mod access;
+pub mod authority;
 pub mod client;
+pub mod fault;
 pub mod flow;
 pub mod git;
+pub mod machine;
 pub mod peers;
+pub mod person;
 pub mod postgres;
 pub mod program;
 pub mod project;
 pub mod rust_client;
 pub mod upstream;
 pub mod worker;
+pub mod wrangler_access;

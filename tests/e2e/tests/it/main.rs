@@ -2,12 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where a value is missing")]
 
 mod access;
+mod access_client;
 mod ai;
 mod artifacts;
 mod bad_input;
 mod capnweb;
 mod capnweb_json;
 mod capnweb_workerd;
+mod chromium;
 mod d1;
 mod demo;
 mod elimination;
@@ -18,3 +20,4 @@ mod secrets;
 mod service;
 mod vectorize;
 mod wire;
+mod wrangler_access;
