@@ -18,4 +18,5 @@ mod rust_client;
 mod secrets;
 mod service;
 mod vectorize;
+mod vectorize_qdrant;
 mod wire;

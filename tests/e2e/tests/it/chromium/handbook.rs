@@ -29,7 +29,8 @@ async fn handbook(server: &ModelServer, chat: &str) -> Result<(Project, Program)
         },
     }});
     fs::write(folder.join("bowline.jsonc"), bowline.to_string())?;
-    let worker = Program::start(project.with_toolchain(&["dev", "handbook", "--json", "--port", "0"])?).await?;
+    let worker =
+        Program::start(project.with_toolchain(&["dev", "handbook", "--json", "--port", "0"])?).await?;
     Ok((project, worker))
 }
 
