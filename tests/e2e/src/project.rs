@@ -10,6 +10,10 @@ use tokio::process::Command;
 
 use crate::program::{self, Program};
 
+/// Reading what is in the cache, and fetching it.
+const LIST: Duration = Duration::from_secs(60);
+const PULL: Duration = Duration::from_secs(300);
+
 /// What `bowline serve --access` is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -237,6 +241,27 @@ impl Project {
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         Ok(command)
+    }
+
+    /// Fetches the models that run in the process. False, and said, where they cannot be had: the program was built without
+    /// them, or the package index has none.
+    pub async fn models(&self) -> Result<bool> {
+        let listed = program::run(self.with_toolchain(&["models", "list", "--json"])?, LIST).await?;
+        let first = listed
+            .stdout
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        let model: Value = serde_json::from_slice(first).context("a row of `models list`")?;
+        if model["runs"] != true {
+            eprintln!("skipped: this bowline was built without the feature `embedded-models`");
+            return Ok(false);
+        }
+        let pulled = program::run(self.with_toolchain(&["models", "pull"])?, PULL).await?;
+        if !pulled.status.success() {
+            eprintln!("skipped: {}", String::from_utf8_lossy(&pulled.stderr));
+        }
+        Ok(pulled.status.success())
     }
 
     /// Runs `bowline access token …` on the remote's state and returns its document.

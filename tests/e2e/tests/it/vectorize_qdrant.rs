@@ -211,8 +211,8 @@ async fn it_is_what_the_own_index_is() -> Result<()> {
     let mut dice = Dice(7);
     for metric in METRICS {
         let (at, own) = (
-            client.vectorize(&format!("AT_{metric}")),
-            client.vectorize(&format!("OWN_{metric}")),
+            client.vectorize(format!("AT_{metric}")),
+            client.vectorize(format!("OWN_{metric}")),
         );
         compare(&at, &own, &mut dice).await.context(metric)?;
 
