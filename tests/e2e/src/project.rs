@@ -243,9 +243,9 @@ impl Project {
         Ok(command)
     }
 
-    /// Fetches the models that run in the process. False, and said, where they cannot be had: the program was built without
+    /// Fetches the models that run in the process, or gives the reason why they cannot be had: the program was built without
     /// them, or the package index has none.
-    pub async fn models(&self) -> Result<bool> {
+    pub async fn models(&self) -> Result<Result<(), String>> {
         let listed = program::run(self.with_toolchain(&["models", "list", "--json"])?, LIST).await?;
         let first = listed
             .stdout
@@ -254,14 +254,16 @@ impl Project {
             .unwrap_or_default();
         let model: Value = serde_json::from_slice(first).context("a row of `models list`")?;
         if model["runs"] != true {
-            eprintln!("skipped: this bowline was built without the feature `embedded-models`");
-            return Ok(false);
+            return Ok(Err(
+                "this bowline was built without the feature `embedded-models`".to_owned(),
+            ));
         }
         let pulled = program::run(self.with_toolchain(&["models", "pull"])?, PULL).await?;
-        if !pulled.status.success() {
-            eprintln!("skipped: {}", String::from_utf8_lossy(&pulled.stderr));
-        }
-        Ok(pulled.status.success())
+        Ok(if pulled.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&pulled.stderr).into_owned())
+        })
     }
 
     /// Runs `bowline access token …` on the remote's state and returns its document.

@@ -53,7 +53,8 @@ async fn every_flow_does_what_it_should() -> Result<()> {
 #[tokio::test]
 async fn with_models() -> Result<()> {
     let project = Project::new(&[])?;
-    if !project.models().await? {
+    if let Err(reason) = project.models().await? {
+        eprintln!("skipped: {reason}");
         return Ok(());
     }
     let command = project.with_toolchain(&["demo", "--once", "--json", "--with-models"])?;

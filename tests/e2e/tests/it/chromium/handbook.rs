@@ -90,7 +90,8 @@ async fn tells_what_went_wrong() -> Result<()> {
 #[tokio::test]
 async fn answers_with_models() -> Result<()> {
     let (project, _) = unpacked()?;
-    if !project.models().await? {
+    if let Err(reason) = project.models().await? {
+        eprintln!("skipped: {reason}");
         return Ok(());
     }
     let worker = dev(&project).await?;
