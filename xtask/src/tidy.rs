@@ -252,7 +252,7 @@ fn secrets_exposed_rarely(findings: &mut Findings) -> anyhow::Result<()> {
             "bowline-secret/src/lib.rs",
             "bowline-access/src/service_token.rs",
             "bowline-access-store/src/postgres.rs",
-            "bowline-ai-gateway/src/credential.rs",
+            "bowline-binding/src/credential.rs",
             "bowline-client/src/client.rs",
             "bowline-credentials/src/application_token.rs",
             "bowline-credentials/src/exchange.rs",

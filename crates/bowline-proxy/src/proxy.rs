@@ -20,7 +20,7 @@ use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
-use crate::respond::{self, Failure, Hop};
+use crate::respond::{self, Failure, Form, Hop};
 
 /// A streamed body. The same type as `bowline_binding::Body`, without the dependency.
 pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -173,17 +173,18 @@ impl Proxy {
             .contains_key(UPGRADE)
             .then(|| hyper::upgrade::on(&mut request));
         let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
+        let form = Form::accepted(request.headers());
         match (self.exchange(path, request).await, upgrade) {
             (Ok(response), Some(local)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 self.splice(response, local)
             }
             (Ok(response), _) => response,
             // The request never left, so there is no session to speak in.
-            (Err(failure), _) if failure.hop == Hop::Request => failure.into_response(),
+            (Err(failure), _) if failure.hop == Hop::Request => failure.into_response(form),
             // A failed upgrade of an rpc session tells user code nothing. One of a connect fails the caller's socket, which
             // a socket that opens and ends would not do: its reader would see a clean end.
             (Err(failure), Some(local)) if flow == Flow::Rpc => respond_on_socket(failure, key, local),
-            (Err(failure), _) => failure.into_response(),
+            (Err(failure), _) => failure.into_response(form),
         }
     }
 
@@ -486,7 +487,7 @@ fn respond_on_socket(
     use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
     let accept = key.and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok());
     let Some(accept) = accept else {
-        return failure.into_response();
+        return failure.into_response(Form::Text);
     };
     tokio::spawn(async move {
         let Ok(Ok(upgraded)) = tokio::time::timeout(Duration::from_secs(30), local).await else {

@@ -5,8 +5,9 @@
 
 use bowline_credentials::{CredentialState, Explanation, Judgement, Refusal, explain};
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use serde_json::json;
 
 use crate::proxy::Body;
 
@@ -58,8 +59,38 @@ impl Failure {
         self.text.lines().next().unwrap_or_default()
     }
 
-    pub(crate) fn into_response(self) -> Response<Body> {
-        text(self.status, self.text)
+    /// In the form its caller reads.
+    pub(crate) fn into_response(self, form: Form) -> Response<Body> {
+        match form {
+            Form::Text => text(self.status, self.text),
+            Form::Json => {
+                let body = json!({"code": self.status.as_u16(), "error": self.text.trim_end()});
+                let mut response = text(self.status, body.to_string());
+                let json = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(CONTENT_TYPE, json);
+                response
+            }
+        }
+    }
+}
+
+/// How a failure of an HTTP request is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Plain text.
+    Text,
+    /// `{"code", "error"}`.
+    Json,
+}
+
+impl Form {
+    /// JSON where the wrapped request accepts nothing else: such a client shows a body only as JSON, and of any other the
+    /// status alone. Who accepts more is likely a person's tool.
+    pub(crate) fn accepted(headers: &HeaderMap) -> Self {
+        match bowline_wire::request::header(headers, "accept") {
+            Some(value) if value.as_bytes() == b"application/json" => Self::Json,
+            _ => Self::Text,
+        }
     }
 }
 

@@ -18,8 +18,6 @@ use crate::upstream;
 const PACKAGE: &str = include_str!("../access/package.json");
 const LOCK: &str = include_str!("../access/package-lock.json");
 const PYTHON: &str = include_str!("../access/requirements.txt");
-/// How long pip may take with an empty cache.
-const INSTALL: Duration = Duration::from_secs(300);
 /// How long a peer's script may run.
 const SCRIPT: Duration = Duration::from_secs(60);
 /// How long a command may run.
@@ -347,37 +345,7 @@ impl Provider {
 
 /// Runs one of the scripts beside this crate with PyPI's peers, and returns its document.
 pub async fn python(script: &str, input: &Value) -> Result<Value> {
-    let folder = program::cache()?.join("bowline-access-python");
-    std::fs::create_dir_all(&folder)?;
-    let file = std::fs::File::create(folder.join(".lock"))?;
-    let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?;
-    let _locked = locked.context("wait for another test's pip install")?;
-    let (python, stamp) = (folder.join("bin/python"), folder.join(".installed"));
-    if !std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == PYTHON) {
-        let mut venv = Command::new("python3");
-        venv.args(["-m", "venv"]).arg(&folder);
-        let mut pip = Command::new(&python);
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "-r",
-        ])
-        .arg(scripts().join("requirements.txt"));
-        // Both keep their environment: they know the registry of this machine.
-        for command in [venv, pip] {
-            let output = program::run(command, INSTALL).await?;
-            let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(
-                output.status.success(),
-                "installing PyPI's peers ended with {}:\n{said}",
-                output.status
-            );
-        }
-        std::fs::write(stamp, PYTHON)?;
-    }
+    let python = peers::python("bowline-access-python", PYTHON).await?;
     let mut command = program::cleared(&python);
     command.arg(scripts().join(script));
     answer(command, input).await

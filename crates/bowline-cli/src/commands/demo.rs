@@ -385,11 +385,7 @@ async fn check(
         (status == 502 && told.is_some(), told.unwrap_or(text))
     } else {
         let told = error_line(&text).unwrap_or(text);
-        let refusal = match case.binding {
-            // All that workerd's client for it makes of an answer that is not its own; the line's log has the reason.
-            "VEC" => "VECTOR_QUERY_ERROR: Status + 403".to_owned(),
-            binding => format!("{REFUSED} binding \"{binding}\""),
-        };
+        let refusal = format!("{REFUSED} binding \"{}\"", case.binding);
         (status == 502 && told.contains(&refusal), told)
     };
     Check {

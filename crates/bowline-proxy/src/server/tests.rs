@@ -272,6 +272,19 @@ async fn a_refusal_is_explained_on_every_flow_and_told_once() {
         );
         assert!(!body.contains("Cloudflare Access") && !body.contains("s3cret"));
 
+        // Who reads nothing but JSON gets the same words in it.
+        for (accept, as_json) in [("application/json", true), ("application/json, */*", false)] {
+            let accept = format!("MF-Header-Accept: {accept}");
+            let (head, told) = line
+                .answer(&format!(
+                    "GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\n{accept}\r\n\r\n"
+                ))
+                .await;
+            let expected = serde_json::json!({"code": status, "error": body.trim_end()}).to_string();
+            assert_eq!(told, if as_json { &expected } else { &body });
+            assert_eq!(head.contains("application/json"), as_json, "{head}");
+        }
+
         let mut rpc = line
             .socket(&format!(
                 "GET /CAP/?MF-Binding=DB HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n"

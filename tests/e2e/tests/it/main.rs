@@ -19,5 +19,6 @@ mod rust_client;
 mod secrets;
 mod service;
 mod vectorize;
+mod vectorize_qdrant;
 mod wire;
 mod wrangler_access;

@@ -431,6 +431,14 @@ async fn refusals(version: Miniflare) -> Result<()> {
         // D1's client shows a body that is not its JSON.
         let error = worker.error("d1.all", json!({"sql": "SELECT 1"})).await?;
         assert!(error["message"].as_str().unwrap().contains(reason), "{error}");
+        // Vectorize's shows nothing but JSON, and accepts nothing else.
+        let error = worker.error("vec.query", json!({"vector": [1, 2, 3]})).await?;
+        let text = error["message"].as_str().unwrap();
+        assert!(
+            text.starts_with("VECTOR_QUERY_ERROR (code = 403): bowline: Access refused binding \"VEC\"")
+                && text.contains(reason),
+            "{error}"
+        );
         let url = format!("http://{http}/");
         let answer = worker.ok("vpc.fetch", json!({"url": url})).await?;
         assert_eq!(answer["status"], 403, "{answer}");

@@ -219,7 +219,13 @@ async fn request(case: &Case, worker: &str) -> (Vec<Call>, String) {
     let started = Instant::now();
     let failed = |status: u16, why: String| {
         let elapsed = started.elapsed().as_secs_f64() * 1e3;
-        Call::new(case.binding, false, status, elapsed, format!("{}: {why}", case.path))
+        Call::new(
+            case.binding,
+            false,
+            status,
+            elapsed,
+            format!("{}: {why}", case.path),
+        )
     };
     let (status, text) = match tokio::time::timeout(REQUEST, super::call(case, worker)).await {
         Ok(Ok(answer)) => answer,
@@ -236,7 +242,13 @@ async fn request(case: &Case, worker: &str) -> (Vec<Call>, String) {
                 let text = |key: &str| data[key].as_str().unwrap_or_default();
                 let detail = format!("{}  {}", text("text"), text("says"));
                 let elapsed = data["ms"].as_f64().unwrap_or_default();
-                calls.push(Call::new(text("binding"), data["ok"] == true, status, elapsed, detail));
+                calls.push(Call::new(
+                    text("binding"),
+                    data["ok"] == true,
+                    status,
+                    elapsed,
+                    detail,
+                ));
             }
             "token" => answer.push_str(data["text"].as_str().unwrap_or_default()),
             "done" => done = true,

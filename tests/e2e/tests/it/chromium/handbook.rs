@@ -1,7 +1,7 @@
 //! The example `handbook` in a browser: it reads its documents, answers, is stopped, and says what went wrong.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,12 +10,22 @@ use bowline_e2e::project::Project;
 use bowline_model_server::ModelServer;
 use serde_json::json;
 
-/// The example under `bowline dev`, with a server's models instead of its own.
-async fn handbook(server: &ModelServer, chat: &str) -> Result<(Project, Program)> {
+/// The example in a project's folder.
+fn unpacked() -> Result<(Project, PathBuf)> {
     let project = Project::new(&[])?;
     let folder = project.folder().join("handbook");
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/handbook");
     copy(&example, &folder)?;
+    Ok((project, folder))
+}
+
+async fn dev(project: &Project) -> Result<Program> {
+    Program::start(project.with_toolchain(&["dev", "handbook", "--json", "--port", "0"])?).await
+}
+
+/// The example under `bowline dev`, with a server's models instead of its own.
+async fn handbook(server: &ModelServer, chat: &str) -> Result<(Project, Program)> {
+    let (project, folder) = unpacked()?;
     let model = |model: &str, task: &str| json!({"backend": "server", "model": model, "task": task});
     let bowline = json!({"bindings": {
         // The numbers of the server's embeddings.
@@ -29,7 +39,8 @@ async fn handbook(server: &ModelServer, chat: &str) -> Result<(Project, Program)
         },
     }});
     fs::write(folder.join("bowline.jsonc"), bowline.to_string())?;
-    let worker = Program::start(project.with_toolchain(&["dev", "handbook", "--json", "--port", "0"])?).await?;
+    let worker =
+        Program::start(project.with_toolchain(&["dev", "handbook", "--json", "--port", "0"])?).await?;
     Ok((project, worker))
 }
 
@@ -72,5 +83,18 @@ async fn tells_what_went_wrong() -> Result<()> {
     let server = ModelServer::start().await?;
     let (_project, worker) = handbook(&server, "early").await?;
     super::run("handbook-problem.mjs", worker.url()).await?;
+    Ok(())
+}
+
+/// As it comes, where there are models.
+#[tokio::test]
+async fn answers_with_models() -> Result<()> {
+    let (project, _) = unpacked()?;
+    if let Err(reason) = project.models().await? {
+        eprintln!("skipped: {reason}");
+        return Ok(());
+    }
+    let worker = dev(&project).await?;
+    super::run("handbook-models.mjs", worker.url()).await?;
     Ok(())
 }

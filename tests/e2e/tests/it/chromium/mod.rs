@@ -41,7 +41,8 @@ async fn run(script: &str, url: &str) -> Result<Value> {
     let output = program::run(node, SCRIPT).await?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{script}: {}\n{said}", output.status);
-    serde_json::from_slice(&output.stdout).with_context(|| format!("what {script} returned; it said:\n{said}"))
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("what {script} returned; it said:\n{said}"))
 }
 
 /// The folder for screenshots, for people to look at.
