@@ -3,6 +3,8 @@
 mod handbook;
 mod hosts;
 mod project;
+mod services;
+mod versions;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,8 +13,8 @@ use std::time::{Duration, Instant};
 use bowline_access_store::AccessStore;
 use bowline_binding::{collect, full};
 use bowline_credentials::{CredentialState, Origin};
-use bowline_gateway::{Gate, Gateway, GatewayOptions, Mode, now, serve};
-use bowline_remote::Router;
+use bowline_gateway::{Gateway, GatewayOptions, Mode, now, serve};
+use bowline_remote::{Remote, Router};
 use bowline_workerd::{Output, OutputSink, Runner};
 use clap::Args;
 use http::{Method, Request};
@@ -142,6 +144,7 @@ struct Check {
     credentials: Credentials,
     access: bool,
     ok: bool,
+    /// Of the Worker's answer; where git is run, the one it ended with.
     status: u16,
     elapsed: Duration,
     detail: String,
@@ -170,7 +173,7 @@ impl Check {
             self.elapsed.as_secs_f64() * 1e3,
         );
         format!(
-            "  {mark} {flow:<10} {binding:<5} {:<4} {elapsed:>7.1} ms  {detail}",
+            "  {mark} {flow:<10} {binding:<6} {:<4} {elapsed:>7.1} ms  {detail}",
             self.status
         )
     }
@@ -252,6 +255,7 @@ async fn show(args: &DemoArgs, env: Env<'static>) -> Result<Option<Stage>, CliEr
         let (url, guard) = remote(store.clone(), mode, Arc::clone(&router))
             .await
             .map_err(internal)?;
+        let origin = url.to_string();
         let pair = match credentials {
             Credentials::Valid => (Some(minted.token.client_id.to_string()), Some(secret.clone())),
             Credentials::Nothing => (None, None),
@@ -279,7 +283,14 @@ async fn show(args: &DemoArgs, env: Env<'static>) -> Result<Option<Stage>, CliEr
             let _ = log.try_send(line.to_owned());
         });
         let runner = dev::start(project.clone(), services, 0, env, keep).await?;
-        for case in &CASES {
+        if credentials == Credentials::Valid {
+            // The one that stays up is where git finds the repositories.
+            router.mounted(origin.trim_end_matches('/'));
+            let check = versions::written(folder.path(), &runner.url()).await;
+            say(&check.to_line());
+            checks.push(check);
+        }
+        for case in CASES.iter().chain(&services::CASES) {
             let check = check(case, credentials, access, &runner.url(), &mut logged).await;
             say(&check.to_line());
             checks.push(check);
@@ -301,6 +312,12 @@ async fn show(args: &DemoArgs, env: Env<'static>) -> Result<Option<Stage>, CliEr
         }
     }
 
+    if let Some(kept) = &kept {
+        say("\nThe guestbook's versions, cloned with git:");
+        let check = versions::cloned(folder.path(), &kept.runner.url()).await;
+        say(&check.to_line());
+        checks.push(check);
+    }
     let mut all: Vec<Value> = checks.iter().map(Check::to_json).collect();
     let mut failed = checks.iter().filter(|check| !check.ok).count();
     let mut left_out = Vec::new();
@@ -357,7 +374,7 @@ async fn remote(
     };
     let gateway = Gateway::new(store, options).await?;
     let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, Gate::new(gateway, router), stop.clone()));
+    tokio::spawn(serve(listener, Remote::new(gateway, router), stop.clone()));
     Ok((url, stop.drop_guard()))
 }
 

@@ -19,12 +19,13 @@ async fn every_flow_does_what_it_should() -> Result<()> {
         output.status.success() && document["ok"] == true,
         "{document}\n{said}"
     );
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut bindings) = (BTreeSet::new(), BTreeSet::new());
     for check in document["checks"].as_array().into_iter().flatten() {
         for key in ["binding", "status", "detail"] {
             assert!(check.get(key).is_some(), "{key} is in {check}");
         }
         assert!(check["elapsed_ms"].is_number() && check["ok"] == true, "{check}");
+        bindings.insert(check["binding"].as_str().unwrap_or_default());
         seen.insert(format!(
             "{} {} {}",
             check["flow"].as_str().unwrap_or_default(),
@@ -38,6 +39,10 @@ async fn every_flow_does_what_it_should() -> Result<()> {
         left_out["how"].as_str().unwrap().ends_with("demo --with-models"),
         "{left_out}"
     );
+    for binding in ["ART", "DB", "FRAMES", "MAIL", "PRESS", "VEC", "VPC"] {
+        assert!(bindings.contains(binding), "{binding} among {bindings:?}");
+    }
+    assert!(seen.contains("git valid true"), "git among {seen:?}");
     for flow in ["fetch", "rpc", "connect", "websocket"] {
         for case in ["valid true", "none true", "wrong true", "none false"] {
             assert!(

@@ -298,6 +298,11 @@ async fn examples_run() -> Result<()> {
             "blue 0.994 \"jazz\"\nred 0.936 \"jazz\"\n3 vectors\n",
         ),
         ("d1", "DB", "bowline 0.65\nbookmark "),
+        (
+            "artifacts",
+            "ART",
+            "Ada: The first knot\nthe king of knots\ndeleted: true\n",
+        ),
     ] {
         let mut command = program::cleared(&program::example("bowline-client", example)?);
         command.args([line.proxy.url(), binding]);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::hosts::Hosts;
 use crate::error::{CliError, Kind};
 
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 13] = [
     (
         "wrangler.jsonc",
         include_str!("../../../../../examples/guestbook/wrangler.jsonc"),
@@ -36,6 +36,30 @@ const FILES: [(&str, &str); 7] = [
     (
         "src/within.js",
         include_str!("../../../../../examples/guestbook/src/within.js"),
+    ),
+    (
+        "src/cards.js",
+        include_str!("../../../../../examples/guestbook/src/cards.js"),
+    ),
+    (
+        "src/versions.js",
+        include_str!("../../../../../examples/guestbook/src/versions.js"),
+    ),
+    (
+        "press/wrangler.jsonc",
+        include_str!("../../../../../examples/guestbook/press/wrangler.jsonc"),
+    ),
+    (
+        "press/index.js",
+        include_str!("../../../../../examples/guestbook/press/index.js"),
+    ),
+    (
+        "frames/rope/wrangler.jsonc",
+        include_str!("../../../../../examples/guestbook/frames/rope/wrangler.jsonc"),
+    ),
+    (
+        "frames/rope/index.js",
+        include_str!("../../../../../examples/guestbook/frames/rope/index.js"),
     ),
 ];
 
