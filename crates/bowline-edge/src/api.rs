@@ -7,6 +7,7 @@ use bowline_gateway::{Connection, Service};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::control::{self, Control};
 use crate::credential::{Shown, shown};
 use crate::faults::{Action, Step};
 use crate::stand::{HANG, StandError, State};
@@ -83,8 +84,8 @@ impl Call {
 impl Service for Api {
     async fn call(&self, connection: &Connection, request: Request<Body>) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        if let Some(path) = path.strip_prefix("/control") {
-            return self.control(path, request).await;
+        if path.starts_with(control::BASE) {
+            return Control(Arc::clone(&self.0)).call(connection, request).await;
         }
         if let Some(path) = path.strip_prefix(BASE) {
             return self.client(path, connection, request).await;

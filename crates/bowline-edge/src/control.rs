@@ -9,20 +9,38 @@
 //! | `POST /control/tail` | sends a JSON text to every open tail |
 //! | `GET`, `DELETE /control/log` | the last requests, without credentials |
 
+use std::sync::Arc;
+
 use bowline_binding::{Body, collect_boxed};
+use bowline_gateway::{Connection, Service};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::access::AccessMode;
-use crate::api::{Api, failed};
+use crate::api::failed;
 use crate::credential::{Shown, shown};
+use crate::stand::State;
 use crate::{Fault, answers};
 
 /// The largest body.
 const LARGEST: usize = 64 * 1024;
 
-impl Api {
-    pub(crate) async fn control(&self, path: &str, request: Request<Body>) -> Response<Body> {
+/// Where it is.
+pub(crate) const BASE: &str = "/control";
+
+/// The control interface alone, to be served where the API is out of reach. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Control(pub(crate) Arc<State>);
+
+impl Service for Control {
+    async fn call(&self, _: &Connection, request: Request<Body>) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        let Some(path) = path.strip_prefix(BASE) else {
+            return answers::text(
+                StatusCode::NOT_FOUND,
+                format!("the control interface is below {BASE}\n"),
+            );
+        };
         let state = &self.0;
         if shown(request.headers(), &state.options.api_token) != Shown::Right {
             return answers::text(

@@ -9,7 +9,7 @@
 //!
 //! The API answers what the tools ask of it and nothing else; the edge answers for the uploaded bindings with Bowline's own
 //! and does not run the uploaded Worker, unless it is given something to run it with ([`RunUpload`]).
-//! [`Faults`] make either misbehave on demand, by the control interface too ([`control`](crate::Api)).
+//! [`Faults`] make either misbehave on demand, from outside through [`Control`].
 //!
 //! Not here: Access (`bowline-gateway`), bindings, and reading configurations (`bowline-cli` hands them in).
 //!
@@ -37,6 +37,7 @@ pub use access::{AccessMode, AccessPair};
 pub use api::Api;
 pub use bindings::Bindings;
 pub use certificates::{Authority, CertificateError};
+pub use control::Control;
 pub use edge::Edge;
 pub use faults::{Fault, FaultError, Faults};
 pub use isolation::{Isolation, IsolationError};

@@ -18,7 +18,7 @@ use crate::journal::Journal;
 use crate::tail::Tails;
 use crate::tokens::Tokens;
 use crate::upload::{RunUpload, RunningUpload, Upload};
-use crate::{Api, Edge};
+use crate::{Api, Control, Edge};
 
 /// A call that hangs on demand is cut after this; clients give up after 30 s.
 pub(crate) const HANG: Duration = Duration::from_secs(120);
@@ -147,6 +147,11 @@ impl Stand {
     /// The API and the control interface.
     pub fn api(&self) -> Api {
         Api(Arc::clone(&self.0))
+    }
+
+    /// The control interface alone.
+    pub fn control(&self) -> Control {
+        Control(Arc::clone(&self.0))
     }
 
     /// The edge.

@@ -5,6 +5,7 @@ mod inside;
 mod run;
 mod serve;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use bowline_edge::{AccessMode, Authority, Bindings, Fault, Isolation, Stand, Sta
 use bowline_remote::REGISTRY;
 use bowline_secret::Secret;
 use clap::{Args, Subcommand};
+use tokio::net::TcpListener;
 
 use crate::env_vars::{CLOUDFLARE_API_TOKEN, Env};
 use crate::error::{CliError, Kind};
@@ -172,4 +174,22 @@ fn folder() -> Result<tempfile::TempDir, CliError> {
         .prefix("bowline-edge-")
         .tempdir()
         .map_err(|error| CliError::new(Kind::Internal, error))
+}
+
+/// Listens on a loopback address.
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {
+    if !address.ip().is_loopback() {
+        let text = format!(
+            "{address} is not a loopback address: a stand-in's credentials are worth nothing elsewhere"
+        );
+        return Err(CliError::message(Kind::User, text));
+    }
+    let failed = |error: std::io::Error| {
+        let error = anyhow::Error::new(error).context(format!("listen on {address}"));
+        CliError::new(Kind::User, error)
+            .hint("another port does for the API and for clients that can be told one: --listen 127.0.0.1:0")
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, ExitStatus};
 use std::str::FromStr;
@@ -37,6 +37,10 @@ pub(crate) struct RunArgs {
     /// Reach a port of the command's from outside, on loopback: PORT, or OUTSIDE:PORT; 0 outside takes a free one.
     #[arg(long, value_name = "[OUTSIDE:]PORT")]
     publish: Vec<Publish>,
+    /// Serve the control interface outside, too; loopback only. Port 0 takes a free one. The command finds it at
+    /// BOWLINE_EDGE_CONTROL. Both ask for the API token, which is CLOUDFLARE_API_TOKEN where that is set.
+    #[arg(long, value_name = "ADDRESS")]
+    control: Option<SocketAddr>,
     /// The command.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -126,6 +130,13 @@ pub(super) async fn run(
     let shutdown = CancellationToken::new();
     let mut api = tokio::spawn(serve(api, stand.api(), shutdown.clone()));
     let mut edge = tokio::spawn(serve_tls(edge, tls, stand.edge(), shutdown.clone()));
+    if let Some(address) = args.control {
+        let (listener, address) = super::bind(address).await?;
+        output::notice(&format!(
+            "  the stand-in is controlled at http://{address}/control"
+        ));
+        tokio::spawn(serve(listener, stand.control(), shutdown.clone()));
+    }
     for publish in args.publish {
         forward(publish, inside.dialer()).await?;
     }

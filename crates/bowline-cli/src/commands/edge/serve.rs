@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use bowline_gateway::{serve, serve_tls};
 use clap::Args;
 use serde_json::{Map, json};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{StandArgs, environment};
@@ -32,8 +31,8 @@ pub(crate) struct ServeArgs {
 pub(super) async fn run(args: ServeArgs, env: Env<'static>) -> Result<(), CliError> {
     let stop = signal::stop();
     let internal = |error: anyhow::Error| CliError::new(Kind::Internal, error);
-    let (listener, edge) = bind(args.listen).await?;
-    let (api_listener, api) = bind(args.api_listen).await?;
+    let (listener, edge) = super::bind(args.listen).await?;
+    let (api_listener, api) = super::bind(args.api_listen).await?;
     let api_origin = format!("http://{api}");
     let (access, account_id) = (args.stand.access, args.stand.account_id.clone());
     let subdomain = args.stand.subdomain.clone();
@@ -76,21 +75,4 @@ pub(super) async fn run(args: ServeArgs, env: Env<'static>) -> Result<(), CliErr
         () = stop => { shutdown.cancel(); Ok(()) }
     };
     served.map_err(|error| internal(error.into()))
-}
-
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {
-    if !address.ip().is_loopback() {
-        let text = format!(
-            "{address} is not a loopback address: a stand-in's credentials are worth nothing elsewhere"
-        );
-        return Err(CliError::message(Kind::User, text));
-    }
-    let failed = |error: std::io::Error| {
-        let error = anyhow::Error::new(error).context(format!("listen on {address}"));
-        CliError::new(Kind::User, error)
-            .hint("another port does for the API and for clients that can be told one: --listen 127.0.0.1:0")
-    };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
 }
