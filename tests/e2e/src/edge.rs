@@ -184,7 +184,7 @@ impl Inside {
     /// A call of the control interface.
     pub async fn control(&self, method: Method, path: &str, body: &str) -> Result<Value> {
         let answer = Outgoing::new(method.clone(), &format!("{}{path}", self.control))
-            .header("authorization", &format!("Bearer {API_TOKEN}"))
+            .header("authorization", format!("Bearer {API_TOKEN}"))
             .body(body.to_owned())
             .send()
             .await?;
