@@ -24,6 +24,14 @@ pub(crate) const SSH_CONNECTION: &str = "SSH_CONNECTION";
 pub(crate) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// The same, as Node spells it.
 pub(crate) const NODE_EXTRA_CA_CERTS: &str = "NODE_EXTRA_CA_CERTS";
+/// The token of Cloudflare's API; a stand-in takes it for its own when it is set.
+pub(crate) const CLOUDFLARE_API_TOKEN: &str = "CLOUDFLARE_API_TOKEN";
+/// Where the API is, when it is not Cloudflare's.
+pub(crate) const CLOUDFLARE_API_BASE_URL: &str = "CLOUDFLARE_API_BASE_URL";
+/// The account.
+pub(crate) const CLOUDFLARE_ACCOUNT_ID: &str = "CLOUDFLARE_ACCOUNT_ID";
+/// Given to the command of `bowline edge run`: where the stand-in is controlled.
+pub(crate) const BOWLINE_EDGE_CONTROL: &str = "BOWLINE_EDGE_CONTROL";
 /// The workerd program to run instead of the pinned one.
 pub(crate) const BOWLINE_WORKERD: &str = "BOWLINE_WORKERD";
 /// What to log to stderr: `error`, `warn`, `info`, `debug` or `trace`. Default `warn`.

@@ -89,6 +89,16 @@ pub struct Listening {
     pub of_one_address: usize,
 }
 
+impl Listening {
+    /// Over TLS, with [`CONNECTIONS_OF_ONE`].
+    pub fn over_tls(listener: TcpListener, tls: impl Into<Tls>) -> Self {
+        Self {
+            tls: Some(tls.into()),
+            ..listener.into()
+        }
+    }
+}
+
 impl From<TcpListener> for Listening {
     /// Without TLS, with [`CONNECTIONS_OF_ONE`].
     fn from(listener: TcpListener) -> Self {

@@ -106,6 +106,13 @@ impl Tls {
     }
 }
 
+impl From<Arc<rustls::ServerConfig>> for Tls {
+    /// As configured by the caller, ALPN included: HTTP/1.1 is all that is spoken.
+    fn from(config: Arc<rustls::ServerConfig>) -> Self {
+        Self(TlsAcceptor::from(config))
+    }
+}
+
 /// Who a client is by its certificate, which the handshake has verified. A certificate without a common name, or with one
 /// in another alphabet than ASCII and UTF-8, is nobody's in particular.
 pub(crate) fn verified(certificates: Option<&[CertificateDer<'_>]>) -> Option<Verified> {

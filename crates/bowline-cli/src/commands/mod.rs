@@ -4,5 +4,6 @@ pub(crate) mod access;
 pub(crate) mod connect;
 pub(crate) mod demo;
 pub(crate) mod dev;
+pub(crate) mod edge;
 pub(crate) mod models;
 pub(crate) mod serve;

@@ -12,6 +12,7 @@ mod capnweb_workerd;
 mod chromium;
 mod d1;
 mod demo;
+mod edge;
 mod elimination;
 mod failures;
 mod miniflare;
