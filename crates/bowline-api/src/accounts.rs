@@ -23,7 +23,7 @@ const PAGES: u64 = 20;
 /// # Errors
 /// None, or several: the error lists them and says how to choose.
 pub async fn accounts(client: &Client) -> Result<Account, ApiError> {
-    let found = retrying(async || {
+    let found = retrying(|| async {
         let listed = pages(client, "list accounts", "/accounts").await?;
         // What a token may list is more than what its owner is a member of, and the other way round for some users.
         match pages(client, "list memberships", "/memberships").await {

@@ -8,9 +8,10 @@ use bowline_upstream::{Http, HttpError, Waits};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 
+use crate::body::read;
 use crate::credentials::Credentials;
 use crate::error::{ApiError, ApiMessage, Cause};
 use crate::retry::retry_after;
@@ -123,11 +124,9 @@ impl Client {
                 error => failed(Cause::Unreachable(error.told())),
             })?;
         let (parts, body) = response.into_parts();
-        let body = Limited::new(body, LARGEST)
-            .collect()
+        let body = read(body, LARGEST)
             .await
-            .map_err(|error| failed(Cause::Unreachable(format!("the answer broke off: {error}"))))?
-            .to_bytes();
+            .map_err(|why| failed(Cause::Unreachable(why)))?;
         self.open(parts.status, &body).map_err(|cause| {
             let text = |name: HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);
             ApiError {

@@ -10,9 +10,10 @@ use std::time::Duration;
 use bowline_secret::Secret;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty};
 use serde_json::{Value, json};
 
+use crate::body::read;
 use crate::client::Call;
 use crate::error::Cause;
 use crate::escape::escape;
@@ -64,7 +65,7 @@ impl EdgePreview {
 
     /// Gets a session token and the host that previews are served at. Cancel safe.
     pub async fn open(&self) -> Result<(UploadToken, String), ApiError> {
-        retrying(async || {
+        retrying(|| async {
             let token = self.session_token().await?;
             let subdomain = subdomain(&self.client, &self.account).await?;
             let host = hostname(&self.worker, &subdomain)?;
@@ -81,7 +82,7 @@ impl EdgePreview {
         let mut sent = HeaderValue::from_str(token.0.expose())
             .map_err(|_| ApiError::new(WHAT, Cause::Incomplete("session token that a header can carry")))?;
         sent.set_sensitive(true);
-        let result = retrying(async || {
+        let result = retrying(|| async {
             let call = Call {
                 operation: WHAT,
                 method: Method::POST,
@@ -129,8 +130,8 @@ impl EdgePreview {
             if !response.status().is_success() {
                 return None;
             }
-            let body = Limited::new(response.into_body(), LARGEST).collect().await.ok()?;
-            let answer: Value = serde_json::from_slice(&body.to_bytes()).ok()?;
+            let body = read(response.into_body(), LARGEST).await.ok()?;
+            let answer: Value = serde_json::from_slice(&body).ok()?;
             answer["token"].as_str().map(Secret::new)
         };
         let token = tokio::time::timeout(EXCHANGE, asked).await.ok().flatten();

@@ -12,6 +12,7 @@
 //! (`bowline-cli`).
 
 mod accounts;
+mod body;
 mod client;
 mod codes;
 mod credentials;

@@ -23,7 +23,10 @@ pub enum Retry {
 /// Makes a unit of calls again while its error allows: at most three attempts, at once and then after one second. What
 /// the API asks for with `Retry-After` is obeyed, plus up to a second so that many clients do not come back together; asked
 /// for more than a minute, it gives up at once. Cancel safe.
-pub async fn retrying<T>(mut unit: impl AsyncFnMut() -> Result<T, ApiError>) -> Result<T, ApiError> {
+pub async fn retrying<T, F>(mut unit: impl FnMut() -> F) -> Result<T, ApiError>
+where
+    F: Future<Output = Result<T, ApiError>>,
+{
     let mut attempt = 0;
     loop {
         let error = match unit().await {

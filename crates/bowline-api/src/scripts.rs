@@ -11,7 +11,7 @@ use crate::{ApiError, Client, retrying};
 
 /// The host that `worker` has, or would have, on workers.dev.
 pub async fn hostname(client: &Client, account: &str, worker: &str) -> Result<String, ApiError> {
-    let subdomain = retrying(async || edge_preview::subdomain(client, account).await).await?;
+    let subdomain = retrying(|| edge_preview::subdomain(client, account)).await?;
     edge_preview::hostname(worker, &subdomain)
 }
 
@@ -25,7 +25,7 @@ pub async fn deploy(client: &Client, account: &str, worker: &str, form: &Form) -
         escape(worker)
     );
     let (content_type, body) = form.encode(&Form::boundary(), None);
-    retrying(async || {
+    retrying(|| async {
         let call = Call {
             operation: "deploy the proxy Worker",
             method: Method::PUT,
@@ -37,7 +37,7 @@ pub async fn deploy(client: &Client, account: &str, worker: &str, form: &Form) -
     })
     .await?;
     let enabled = json!({"enabled": true, "previews_enabled": false}).to_string();
-    retrying(async || {
+    retrying(|| async {
         let call = Call {
             operation: "publish the proxy Worker on workers.dev",
             method: Method::POST,

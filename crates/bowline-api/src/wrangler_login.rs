@@ -15,10 +15,11 @@ use bowline_upstream::Http;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use crate::body::read;
 use crate::client::USER_AGENT_VALUE;
 use crate::escape::escape;
 
@@ -199,11 +200,7 @@ impl WranglerLogin {
                 .await
                 .map_err(|error| unreachable(error.told()))?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), LARGEST)
-                .collect()
-                .await
-                .map_err(|error| unreachable(error.to_string()))?
-                .to_bytes();
+            let body = read(response.into_body(), LARGEST).await.map_err(unreachable)?;
             Ok((status, body))
         };
         let (status, body) = tokio::time::timeout(WITHIN, exchange)
