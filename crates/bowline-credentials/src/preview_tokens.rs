@@ -220,7 +220,9 @@ mod tests {
             let tokens = tokens.clone();
             waiting.spawn(async move { tokens.ready().await.map(|_| ()) });
         }
-        tokio::task::yield_now().await;
+        while tokens.slots.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
         assert_eq!(tokens.ready().await.unwrap_err(), NoPreview::Full);
         while let Some(ended) = waiting.join_next().await {
             assert_eq!(ended.unwrap(), Err(NoPreview::Late));

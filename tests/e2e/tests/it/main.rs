@@ -13,6 +13,7 @@ mod demo;
 mod elimination;
 mod failures;
 mod miniflare;
+mod proxy_worker;
 mod rust_client;
 mod secrets;
 mod service;
