@@ -23,22 +23,30 @@ pub(crate) const SSH_CONNECTION: &str = "SSH_CONNECTION";
 pub(crate) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// The same, as Node spells it.
 pub(crate) const NODE_EXTRA_CA_CERTS: &str = "NODE_EXTRA_CA_CERTS";
-/// The token of Cloudflare's API, and its older name. (So with each pair of names below.)
-pub(crate) const CLOUDFLARE_API_TOKENS: [&str; 2] = ["CLOUDFLARE_API_TOKEN", "CF_API_TOKEN"];
+/// The token of the API, and its older name. (So with each pair of names below.)
+pub(crate) const CLOUDFLARE_API_TOKENS: [&str; 2] = [CLOUDFLARE_API_TOKEN, "CF_API_TOKEN"];
 /// The global key of Cloudflare's API.
 pub(crate) const CLOUDFLARE_API_KEYS: [&str; 2] = ["CLOUDFLARE_API_KEY", "CF_API_KEY"];
 /// Whose key it is.
 pub(crate) const CLOUDFLARE_EMAILS: [&str; 2] = ["CLOUDFLARE_EMAIL", "CF_EMAIL"];
 /// The account to work on, when the configuration names none.
-pub(crate) const CLOUDFLARE_ACCOUNT_IDS: [&str; 2] = ["CLOUDFLARE_ACCOUNT_ID", "CF_ACCOUNT_ID"];
+pub(crate) const CLOUDFLARE_ACCOUNT_IDS: [&str; 2] = [CLOUDFLARE_ACCOUNT_ID, "CF_ACCOUNT_ID"];
 /// Where the API is. Default: Cloudflare's.
-pub(crate) const CLOUDFLARE_API_BASE_URLS: [&str; 2] = ["CLOUDFLARE_API_BASE_URL", "CF_API_BASE_URL"];
+pub(crate) const CLOUDFLARE_API_BASE_URLS: [&str; 2] = [CLOUDFLARE_API_BASE_URL, "CF_API_BASE_URL"];
 /// The environment of a wrangler configuration, when no flag names one.
 pub(crate) const CLOUDFLARE_ENV: &str = "CLOUDFLARE_ENV";
 /// The host at which wrangler's login is renewed. Default: dash.cloudflare.com.
 pub(crate) const WRANGLER_AUTH_DOMAIN: &str = "WRANGLER_AUTH_DOMAIN";
 /// The URL at which it is renewed, in place of that host's.
 pub(crate) const WRANGLER_TOKEN_URL: &str = "WRANGLER_TOKEN_URL";
+/// The token of Cloudflare's API; a stand-in takes it for its own when it is set.
+pub(crate) const CLOUDFLARE_API_TOKEN: &str = "CLOUDFLARE_API_TOKEN";
+/// Where the API is, when it is not Cloudflare's.
+pub(crate) const CLOUDFLARE_API_BASE_URL: &str = "CLOUDFLARE_API_BASE_URL";
+/// The account.
+pub(crate) const CLOUDFLARE_ACCOUNT_ID: &str = "CLOUDFLARE_ACCOUNT_ID";
+/// Given to the command of `bowline edge run`: where the stand-in is controlled.
+pub(crate) const BOWLINE_EDGE_CONTROL: &str = "BOWLINE_EDGE_CONTROL";
 /// The workerd program to run instead of the pinned one.
 pub(crate) const BOWLINE_WORKERD: &str = "BOWLINE_WORKERD";
 /// What to log to stderr: `error`, `warn`, `info`, `debug` or `trace`. Default `warn`.

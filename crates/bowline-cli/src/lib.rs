@@ -26,7 +26,8 @@ use crate::error::{CliError, Kind};
 #[derive(Debug, Parser)]
 #[command(name = "bowline", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 internal, 2 usage, 3 configuration, 4 credentials, 5 remote or workerd."
+    after_help = "Exit codes: 0 done, 1 internal, 2 usage, 3 configuration, 4 credentials, 5 remote or workerd. \
+                  `edge run` ends as its command does, with 128 and the signal's number where a signal ended it."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -39,6 +40,7 @@ enum Command {
     Dev(commands::dev::DevArgs),
     Connect(commands::connect::ConnectArgs),
     Deploy(commands::deploy::DeployArgs),
+    Edge(commands::edge::EdgeArgs),
     Serve(commands::serve::ServeArgs),
     Access(commands::access::AccessArgs),
     Models(commands::models::ModelsArgs),
@@ -55,7 +57,7 @@ pub fn main() -> ExitCode {
     // Named once for the process: rustls would otherwise panic should a dependency bring a second provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             output::notice(&error.to_string());
             error.exit_code()
@@ -63,9 +65,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), CliError> {
+fn run(command: Command) -> Result<ExitCode, CliError> {
     let env: env_vars::Env<'static> = &env_vars::process;
     match command {
+        // Before there is any other thread, and it ends as the command that it runs does.
+        Command::Edge(args) => return commands::edge::run(args, env),
         Command::Access(args) => block_on(commands::access::run(args, env)),
         Command::Models(args) => commands::models::run(&args, env),
         Command::Serve(args) => block_on(commands::serve::run(args, env)),
@@ -76,13 +80,17 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Dev(args) => block_on(commands::dev::run(args, env)),
         Command::Demo(args) => block_on(commands::demo::run(args, env)),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
-fn block_on(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+fn block_on<T>(command: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     run_on(Builder::new_multi_thread(), command)
 }
 
-fn run_on(mut runtime: Builder, command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+fn run_on<T>(
+    mut runtime: Builder,
+    command: impl Future<Output = Result<T, CliError>>,
+) -> Result<T, CliError> {
     runtime
         .enable_all()
         .build()

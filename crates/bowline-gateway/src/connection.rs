@@ -35,8 +35,9 @@ impl Connection {
         }
     }
 
-    /// Ends the connection under whoever uses it: an upgraded one has no other way to be told.
-    pub(crate) fn cut(&self) {
+    /// Ends the connection under whoever uses it: an upgraded one has no other way to be told. Nothing more is written,
+    /// an answer under way included.
+    pub fn cut(&self) {
         self.cut.done.store(true, Ordering::Release);
         self.cut.reader.wake();
         self.cut.writer.wake();

@@ -36,7 +36,7 @@ pub use keys::KeyError;
 pub use login::DevelopmentLogin;
 pub use maintenance::rotate as rotate_key;
 pub use origin::{Origin, OriginError};
-pub use server::{Gate, ServeError, Service, serve};
+pub use server::{Gate, ServeError, Service, serve, serve_tls};
 
 use bowline_binding::{Body, BodyError, BoxFuture, collect};
 use hyper::body::Bytes;

@@ -13,8 +13,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +26,8 @@ use crate::{Connection, Gateway, Guarded};
 const CONNECTIONS: usize = 4096;
 /// How long a client may take to send a request's head.
 const HEAD: Duration = Duration::from_secs(30);
+/// How long a client may take to finish its TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(30);
 /// How long connections may finish what they are doing once the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -78,6 +82,25 @@ pub async fn serve(
     service: impl Service,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
+    accept(listener, None, service, shutdown).await
+}
+
+/// [`serve`] over TLS.
+pub async fn serve_tls(
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    service: impl Service,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    accept(listener, Some(TlsAcceptor::from(tls)), service, shutdown).await
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    service: impl Service,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
     let connections = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -92,9 +115,19 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 let (service, shutdown) = (service.clone(), shutdown.clone());
-                let connection = Connection::new(Some(peer.ip()));
+                let (connection, tls) = (Connection::new(Some(peer.ip())), tls.clone());
+                // Small frames and heads must not wait for a full segment; a socket that refuses still works.
+                let _ = stream.set_nodelay(true);
                 connections.spawn(async move {
-                    serve_connection(stream, connection, service, shutdown).await;
+                    let stream = connection.stream(stream);
+                    match tls {
+                        None => serve_connection(stream, connection, service, shutdown).await,
+                        Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                            Ok(Ok(stream)) => serve_connection(stream, connection, service, shutdown).await,
+                            Ok(Err(error)) => tracing::debug!(error = %error, "TLS handshake failed"),
+                            Err(_) => tracing::debug!("TLS handshake took too long"),
+                        },
+                    }
                     drop(slot);
                 });
             }
@@ -120,14 +153,11 @@ fn is_transient(error: &io::Error) -> bool {
 }
 
 async fn serve_connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     connection: Connection,
     service: impl Service,
     shutdown: CancellationToken,
 ) {
-    // Small frames and heads must not wait for a full segment; a socket that refuses still works.
-    let _ = stream.set_nodelay(true);
-    let stream = connection.stream(stream);
     let service = service_fn(move |request: Request<Incoming>| {
         let (service, connection) = (service.clone(), connection.clone());
         async move {

@@ -11,6 +11,7 @@
 
 pub mod access;
 pub mod client;
+pub mod edge;
 pub mod flow;
 pub mod git;
 pub mod peers;

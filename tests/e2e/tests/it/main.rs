@@ -10,6 +10,7 @@ mod capnweb_json;
 mod capnweb_workerd;
 mod d1;
 mod demo;
+mod edge;
 mod elimination;
 mod failures;
 mod miniflare;
