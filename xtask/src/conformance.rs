@@ -41,6 +41,7 @@ const AREAS: &[(&str, &str)] = &[
         "capnweb",
         "package(capnweb) | package(capnweb-proto) | test(capnweb)",
     ),
+    ("session", "test(/^edge::/) | package(bowline-edge)"),
     ("workerd", "package(bowline-workerd)"),
 ];
 

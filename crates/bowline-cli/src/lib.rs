@@ -40,7 +40,7 @@ enum Command {
     Dev(commands::dev::DevArgs),
     Connect(commands::connect::ConnectArgs),
     Deploy(commands::deploy::DeployArgs),
-    Edge(commands::edge::EdgeArgs),
+    Edge(Box<commands::edge::EdgeArgs>),
     Serve(commands::serve::ServeArgs),
     Access(commands::access::AccessArgs),
     Models(commands::models::ModelsArgs),
@@ -69,7 +69,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
     let env: env_vars::Env<'static> = &env_vars::process;
     match command {
         // Before there is any other thread, and it ends as the command that it runs does.
-        Command::Edge(args) => return commands::edge::run(args, env),
+        Command::Edge(args) => return commands::edge::run(*args, env),
         Command::Access(args) => block_on(commands::access::run(args, env)),
         Command::Models(args) => commands::models::run(&args, env),
         Command::Serve(args) => block_on(commands::serve::run(args, env)),

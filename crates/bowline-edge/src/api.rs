@@ -37,26 +37,44 @@ enum Call {
     Upload(String),
 }
 
+/// Why a request is no call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoRoute {
+    /// It is for an account that is not there.
+    Account,
+    /// Nothing is there.
+    Path,
+}
+
+impl NoRoute {
+    fn answer(self) -> Response<Body> {
+        let (code, message) = match self {
+            Self::Account => (
+                7003,
+                "Could not route to this account, perhaps its identifier is invalid?",
+            ),
+            Self::Path => (7000, "No route for that URI"),
+        };
+        answers::error(StatusCode::NOT_FOUND, code, message)
+    }
+}
+
 impl Call {
-    fn parse(method: &Method, path: &str, account: &str) -> Result<Self, Response<Body>> {
+    fn parse(method: &Method, path: &str, account: &str) -> Result<Self, NoRoute> {
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let nothing = || answers::error(StatusCode::NOT_FOUND, 7000, "No route for that URI");
         let rest = match segments.as_slice() {
             ["accounts"] if method == Method::GET => return Ok(Self::Accounts),
             ["memberships"] if method == Method::GET => return Ok(Self::Memberships),
             ["accounts", given, rest @ ..] if *given == account => rest,
-            ["accounts", _, ..] => {
-                let text = "Could not route to this account, perhaps its identifier is invalid?";
-                return Err(answers::error(StatusCode::NOT_FOUND, 7003, text));
-            }
-            _ => return Err(nothing()),
+            ["accounts", _, ..] => return Err(NoRoute::Account),
+            _ => return Err(NoRoute::Path),
         };
         match (method.as_str(), rest) {
             ("GET", ["workers", "subdomain", "edge-preview"]) => Ok(Self::Session),
             ("GET", ["workers", "subdomain"]) => Ok(Self::Subdomain),
             ("PUT", ["workers", "subdomain"]) => Ok(Self::Register),
             ("POST", ["workers", "scripts", name, "edge-preview"]) => Ok(Self::Upload((*name).to_owned())),
-            _ => Err(nothing()),
+            _ => Err(NoRoute::Path),
         }
     }
 
@@ -104,7 +122,7 @@ impl Api {
         let agent = header(request.headers(), "user-agent").to_owned();
         let method = request.method().to_string();
         let (call, response) = match Call::parse(request.method(), path, &state.options.account_id) {
-            Err(response) => (None, response),
+            Err(no_route) => (None, no_route.answer()),
             Ok(call) => {
                 let action = state.strike(call.step()).await;
                 let response = match action {

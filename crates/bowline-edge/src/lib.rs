@@ -1,17 +1,10 @@
-//! A stand-in for Cloudflare's API of preview sessions, and for the edge that the sessions run on.
+#![doc = include_str!("docs.md")]
 //!
-//! ```text
-//! wrangler, Vite, Vitest ─▶ API   /client/v4    account, subdomain, session token, upload ─▶ preview token
-//!  (unmodified)                                                                 │
-//!       └── TLS, port 443 ─▶ edge  NAME.SUBDOMAIN.workers.dev                    ▼
-//!                             Access (bowline-gateway) ─ Permit ─▶ which preview? ─▶ its bindings (bowline-remote)
-//! ```
+//! # In the code
 //!
-//! The API answers what the tools ask of it and nothing else; the edge answers for the uploaded bindings with Bowline's own
-//! and does not run the uploaded Worker, unless it is given something to run it with ([`RunUpload`]).
-//! [`Faults`] make either misbehave on demand, from outside through [`Control`].
-//!
-//! Not here: Access (`bowline-gateway`), bindings, and reading configurations (`bowline-cli` hands them in).
+//! [`Stand`] is the state; [`Api`], [`Edge`] and [`Control`] are services over it, to be served by `bowline-gateway`.
+//! [`Isolation`] makes the private network. Not here: Access (`bowline-gateway`), bindings, and reading configurations
+//! (`bowline-cli` hands them in).
 //!
 //! Source of outside facts: unmodified wrangler 4.164.0, @cloudflare/vite-plugin 1.64.0 and
 //! @cloudflare/vitest-pool-workers 0.23.0 at work, and the text of what they ship. Nothing here was compared with

@@ -112,7 +112,7 @@ pub(crate) enum Answers {
     /// Bowline's own bindings.
     Bindings(Arc<Router>),
     /// The uploaded Worker.
-    Worker(RunningUpload),
+    Worker(Box<RunningUpload>),
 }
 
 impl Stand {
@@ -211,7 +211,7 @@ impl State {
         let answers = match &self.options.run {
             None => Answers::Bindings(Arc::clone(&router)),
             Some(run) => match run.run(upload, Arc::clone(&router)).await {
-                Ok(running) => Answers::Worker(running),
+                Ok(running) => Answers::Worker(Box::new(running)),
                 Err(problem) => return Ok(Err(problem)),
             },
         };

@@ -92,7 +92,7 @@ pub(crate) async fn read(script: &str, headers: &HeaderMap, body: Body) -> Resul
     let boundary = multer::parse_boundary(content_type)
         .map_err(|_| "the upload is not multipart/form-data with a boundary".to_owned())?;
     let constraints = Constraints::new().size_limit(SizeLimit::new().whole_stream(LARGEST));
-    let body = BodyDataStream::new(body.map_err(|error| std::io::Error::other(error)));
+    let body = BodyDataStream::new(body.map_err(std::io::Error::other));
     let mut parts = Multipart::with_constraints(body, boundary, constraints);
     let (mut metadata, mut modules) = (None, Vec::new());
     while let Some(part) = parts.next_field().await.map_err(unreadable)? {

@@ -19,6 +19,14 @@ use crate::worker::TestWorker;
 
 const PACKAGE: &str = include_str!("../wrangler/package.json");
 const LOCK: &str = include_str!("../wrangler/package-lock.json");
+/// What runs the tools, or is run by them, in the project's folder.
+const SCRIPTS: [(&str, &str); 5] = [
+    ("session.mjs", include_str!("../wrangler/session.mjs")),
+    ("platform.mjs", include_str!("../wrangler/platform.mjs")),
+    ("vite.config.mjs", include_str!("../wrangler/vite.config.mjs")),
+    ("vitest.config.mjs", include_str!("../wrangler/vitest.config.mjs")),
+    ("remote.test.mjs", include_str!("../wrangler/remote.test.mjs")),
+];
 /// The API token of every stand-in here.
 const API_TOKEN: &str = "e2e-api-token";
 /// The port of a tool's Worker. It is inside, so that any number of tools may have it at the same time.
@@ -63,9 +71,16 @@ impl Inside {
         Ok(inside)
     }
 
-    /// Starts a program of the installed tools, such as `["wrangler", "dev"]`, or a script of `driver/`, `["script.mjs"]`.
+    /// Starts a program of the installed tools, such as `["wrangler", "dev"]`, or a script of `wrangler/`, `["script.mjs"]`.
     pub async fn start(project: &Project, edge: &[&str], sent: Sent, tool: &[&str]) -> Result<Self> {
         let tools = installed().await?.join("node_modules");
+        for (name, source) in SCRIPTS {
+            std::fs::write(project.folder().join(name), source)?;
+        }
+        let link = project.folder().join("node_modules");
+        if !link.exists() {
+            std::os::unix::fs::symlink(&tools, link)?;
+        }
         let mut command = project.with_toolchain(&["edge", "run", "--control", "127.0.0.1:0"])?;
         command
             .args(edge)
@@ -93,6 +108,8 @@ impl Inside {
         command.arg(tools.join("node/bin/node"));
         match tool {
             ["wrangler", rest @ ..] => command.arg(tools.join("wrangler/bin/wrangler.js")).args(rest),
+            ["vite", rest @ ..] => command.arg(tools.join("vite/bin/vite.js")).args(rest),
+            ["vitest", rest @ ..] => command.arg(tools.join("vitest/vitest.mjs")).args(rest),
             [script, rest @ ..] => command.arg(project.folder().join(script)).args(rest),
             [] => bail!("no tool was named"),
         };
@@ -184,7 +201,7 @@ impl Inside {
     /// A call of the control interface.
     pub async fn control(&self, method: Method, path: &str, body: &str) -> Result<Value> {
         let answer = Outgoing::new(method.clone(), &format!("{}{path}", self.control))
-            .header("authorization", &format!("Bearer {API_TOKEN}"))
+            .header("authorization", format!("Bearer {API_TOKEN}"))
             .body(body.to_owned())
             .send()
             .await?;
@@ -213,11 +230,6 @@ impl Inside {
             .send()
             .await
             .with_context(|| format!("{call} {args}"))
-    }
-
-    /// Where the tool's Worker is reached from outside.
-    pub fn worker(&self) -> &str {
-        &self.worker
     }
 }
 

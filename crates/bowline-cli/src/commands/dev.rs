@@ -21,7 +21,7 @@ use crate::line::{self, Services};
 use crate::{output, project, signal};
 
 /// From starting workerd to its listening.
-const READY: Duration = Duration::from_secs(30);
+pub(super) const READY: Duration = Duration::from_secs(30);
 
 /// Run the Worker of a wrangler configuration on workerd.
 #[derive(Debug, Args)]
@@ -158,7 +158,7 @@ pub(super) async fn start(
     })
 }
 
-async fn toolchain(folder: &Path, env: Env<'_>) -> Result<Toolchain, CliError> {
+pub(super) async fn toolchain(folder: &Path, env: Env<'_>) -> Result<Toolchain, CliError> {
     let options = ToolchainOptions {
         project: folder.to_owned(),
         workerd: env(env_vars::BOWLINE_WORKERD).map(PathBuf::from),

@@ -4,15 +4,17 @@ mod environment;
 mod inside;
 mod run;
 mod serve;
+mod uploads;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_access::hex;
 use bowline_access_store::random;
-use bowline_edge::{AccessMode, Authority, Bindings, Fault, Isolation, Stand, StandOptions};
+use bowline_edge::{AccessMode, Authority, Bindings, Fault, Isolation, RunUpload, Stand, StandOptions};
 use bowline_remote::REGISTRY;
 use bowline_secret::Secret;
 use clap::{Args, Subcommand};
@@ -79,6 +81,9 @@ pub(crate) struct StandArgs {
     /// How long a preview token is good.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     preview_lifetime: u64,
+    /// Run the uploaded Worker in workerd, with Bowline's bindings behind it, where the stand-in would answer for them itself.
+    #[arg(long)]
+    workerd: bool,
     /// A fault on demand, such as `upload:code=10049*1`, `session:status=503/2*2`, `edge:delay=200`, `api:hang`,
     /// `edge:reset*1`, `edge:gone*1`. More at the control interface.
     #[arg(long = "fault", value_name = "STEP:ACTION[*TIMES]")]
@@ -127,6 +132,10 @@ async fn stand(
     };
     let host = workers::host(&folder, &args.state, env);
     let resources = project::resources(&folder, &args.state, env, host)?;
+    let run = args.workerd.then(|| {
+        let uploads: Arc<dyn RunUpload> = Arc::new(uploads::Uploads::new(folder, env));
+        uploads
+    });
     let api_token = match env(CLOUDFLARE_API_TOKEN) {
         Some(token) => Secret::new(token),
         None => Secret::new(hex(&random::<20>().map_err(|error| internal(error.into()))?)),
@@ -142,7 +151,7 @@ async fn stand(
         preview_lifetime: Duration::from_secs(args.preview_lifetime),
         access: args.access,
         bindings: Bindings::new(REGISTRY, resources, entries),
-        run: None,
+        run,
         api_origin: api_origin.to_owned(),
     };
     let stand = Stand::new(options)

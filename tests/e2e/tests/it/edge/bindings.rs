@@ -35,8 +35,28 @@ async fn wrangler_dev_gets_right_answers_from_every_binding() -> Result<()> {
         assert!(log.iter().any(|line| line.contains(name)), "{name}: {log:?}");
     }
     assert!(!log.iter().any(|line| line.starts_with("session")), "{log:?}");
+
+    // What the tail tells is an error in the terminal.
+    let event = json!({"logs": [], "exceptions": [{"name": "Error", "message": "heard at sea"}]});
+    worker
+        .control(http::Method::POST, "/tail", &event.to_string())
+        .await?;
+    worker.heard("heard at sea").await?;
     let status = worker.signal("INT").await?;
     assert_eq!(status.code(), Some(130));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_uploaded_worker_itself_gives_the_same_answers() -> Result<()> {
+    let (tcp, http) = (upstream::tcp_echo().await?, upstream::http_echo().await?);
+    let project = Project::new(&[tcp.to_string(), http.to_string()])?;
+    let mut worker = Inside::wrangler_dev(&project, &["--workerd"], Sent::Right).await?;
+    miniflare::every_binding(&mut worker, true, &project, tcp, http).await?;
+    service::service(&mut worker, true).await?;
+    let made = worker.ok("art.create", json!({"name": "notes"})).await?;
+    assert_eq!(made["name"], "notes", "{made}");
+    assert_eq!(worker.signal("INT").await?.code(), Some(130));
     Ok(())
 }
 
