@@ -19,5 +19,6 @@ pub mod postgres;
 pub mod program;
 pub mod project;
 pub mod rust_client;
+pub mod session;
 pub mod upstream;
 pub mod worker;

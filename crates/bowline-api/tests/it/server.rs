@@ -82,10 +82,11 @@ impl Server {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
         let (parts, body) = request.into_parts();
         let call = format!("{} {}", parts.method, parts.uri);
+        let body = body.collect().await.unwrap().to_bytes();
         self.seen.lock().unwrap().push(Seen {
             call: call.clone(),
             headers: parts.headers,
-            body: body.collect().await.unwrap().to_bytes(),
+            body,
             at: Instant::now(),
         });
         let answer = {

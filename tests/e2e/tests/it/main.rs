@@ -18,5 +18,6 @@ mod proxy_worker;
 mod rust_client;
 mod secrets;
 mod service;
+mod session;
 mod vectorize;
 mod wire;

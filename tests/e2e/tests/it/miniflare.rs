@@ -61,7 +61,7 @@ async fn under_dev() -> Result<()> {
     Ok(())
 }
 
-async fn d1(worker: &mut impl TestWorker) -> Result<()> {
+pub(crate) async fn d1(worker: &mut impl TestWorker) -> Result<()> {
     let created = worker
         .ok(
             "d1.exec",
