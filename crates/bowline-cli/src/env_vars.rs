@@ -24,6 +24,22 @@ pub(crate) const SSH_CONNECTION: &str = "SSH_CONNECTION";
 pub(crate) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// The same, as Node spells it.
 pub(crate) const NODE_EXTRA_CA_CERTS: &str = "NODE_EXTRA_CA_CERTS";
+/// The token of the API, and its older name. (So with each pair of names below.)
+pub(crate) const CLOUDFLARE_API_TOKENS: [&str; 2] = [CLOUDFLARE_API_TOKEN, "CF_API_TOKEN"];
+/// The global key of Cloudflare's API.
+pub(crate) const CLOUDFLARE_API_KEYS: [&str; 2] = ["CLOUDFLARE_API_KEY", "CF_API_KEY"];
+/// Whose key it is.
+pub(crate) const CLOUDFLARE_EMAILS: [&str; 2] = ["CLOUDFLARE_EMAIL", "CF_EMAIL"];
+/// The account to work on, when the configuration names none.
+pub(crate) const CLOUDFLARE_ACCOUNT_IDS: [&str; 2] = [CLOUDFLARE_ACCOUNT_ID, "CF_ACCOUNT_ID"];
+/// Where the API is. Default: Cloudflare's.
+pub(crate) const CLOUDFLARE_API_BASE_URLS: [&str; 2] = [CLOUDFLARE_API_BASE_URL, "CF_API_BASE_URL"];
+/// The environment of a wrangler configuration, when no flag names one.
+pub(crate) const CLOUDFLARE_ENV: &str = "CLOUDFLARE_ENV";
+/// The host at which wrangler's login is renewed. Default: dash.cloudflare.com.
+pub(crate) const WRANGLER_AUTH_DOMAIN: &str = "WRANGLER_AUTH_DOMAIN";
+/// The URL at which it is renewed, in place of that host's.
+pub(crate) const WRANGLER_TOKEN_URL: &str = "WRANGLER_TOKEN_URL";
 /// The token of Cloudflare's API; a stand-in takes it for its own when it is set.
 pub(crate) const CLOUDFLARE_API_TOKEN: &str = "CLOUDFLARE_API_TOKEN";
 /// Where the API is, when it is not Cloudflare's.
@@ -74,4 +90,15 @@ pub(crate) fn user_settings(env: Env<'_>) -> Option<std::path::PathBuf> {
 /// cloudflared's folder.
 pub(crate) fn cloudflared_folder(env: Env<'_>) -> Option<std::path::PathBuf> {
     env(HOME).map(|home| std::path::Path::new(&home).join(".cloudflared"))
+}
+
+/// The file of wrangler's login: in `$HOME/.wrangler` if there is such a folder, otherwise in that of the user's settings.
+pub(crate) fn wrangler_login(env: Env<'_>) -> Option<std::path::PathBuf> {
+    let home = env(HOME).map(std::path::PathBuf::from);
+    let own = home.as_ref().map(|home| home.join(".wrangler")).filter(|folder| folder.is_dir());
+    let folder = own.or_else(|| {
+        let settings = env(XDG_CONFIG_HOME).map(std::path::PathBuf::from);
+        Some(settings.or_else(|| Some(home?.join(".config")))?.join(".wrangler"))
+    })?;
+    Some(folder.join("config/default.toml"))
 }

@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, progress and advice to stderr. Exit codes are part of the interface and listed in `--help`.
 
+mod cloudflare;
 mod commands;
 mod endpoints;
 mod env_vars;
@@ -38,6 +39,7 @@ enum Command {
     Demo(commands::demo::DemoArgs),
     Dev(commands::dev::DevArgs),
     Connect(commands::connect::ConnectArgs),
+    Deploy(commands::deploy::DeployArgs),
     Edge(Box<commands::edge::EdgeArgs>),
     Serve(commands::serve::ServeArgs),
     Access(commands::access::AccessArgs),
@@ -74,6 +76,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         // One thread: it carries what one developer's tools send, and a request that never changes threads is answered
         // sooner (`cargo xtask bench proxy`).
         Command::Connect(args) => run_on(Builder::new_current_thread(), commands::connect::run(args, env)),
+        Command::Deploy(args) => run_on(Builder::new_current_thread(), commands::deploy::run(args, env)),
         Command::Dev(args) => block_on(commands::dev::run(args, env)),
         Command::Demo(args) => block_on(commands::demo::run(args, env)),
     }

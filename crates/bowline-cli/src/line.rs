@@ -36,6 +36,7 @@ pub(crate) fn quiet_proxy(
         credentials,
         extra_authorities: settings::extra_authorities(env),
         on_refusal,
+        warm: true,
         ..ProxyOptions::default()
     })
     .map_err(|error| CliError::new(Kind::User, error))

@@ -23,6 +23,7 @@ pub mod postgres;
 pub mod program;
 pub mod project;
 pub mod rust_client;
+pub mod session;
 pub mod upstream;
 pub mod worker;
 pub mod wrangler_access;

@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod connect;
 pub(crate) mod demo;
+pub(crate) mod deploy;
 pub(crate) mod dev;
 pub(crate) mod edge;
 pub(crate) mod models;
