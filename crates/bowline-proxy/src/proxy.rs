@@ -397,7 +397,8 @@ impl Proxy {
                 let host = self.0.authority.as_str();
                 return Err(respond::not_upgraded(binding, host, status, &prefix));
             }
-            return Ok(Judged::Passed(Response::from_parts(parts, replay(prefix, rest))));
+            let body = replay(vec![Ok(Frame::data(prefix))], boxed(rest));
+            return Ok(Judged::Passed(Response::from_parts(parts, body)));
         }
         if forwarded {
             credentials.admitted();
