@@ -41,7 +41,10 @@ const AREAS: &[(&str, &str)] = &[
         "capnweb",
         "package(capnweb) | package(capnweb-proto) | test(capnweb)",
     ),
-    ("session", "test(/^edge::/) | package(bowline-edge)"),
+    (
+        "session",
+        "test(/^edge::/) | test(/^session::/) | test(/^proxy_worker::/) | package(bowline-edge) | package(bowline-api) | package(bowline-session)",
+    ),
     ("workerd", "package(bowline-workerd)"),
 ];
 

@@ -2,6 +2,7 @@
 //! unmodified miniflare, or `bowline dev` once more, calls them through it.
 
 use anyhow::{Context, Result};
+use bowline_e2e::access::{Site, text};
 use bowline_e2e::client::Outgoing;
 use bowline_e2e::peers::{Driver, Miniflare};
 use bowline_e2e::program::Program;
@@ -12,6 +13,8 @@ use bowline_session::{AccessGate, RemoteBinding, Row, proxy_worker};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::access::any_token;
+use crate::access::sessions::assertion;
 use crate::{miniflare, service};
 
 /// What the proxy Worker has: every binding of the test project that reaches it as more than a plain fetcher.
@@ -104,5 +107,67 @@ async fn what_it_says_when_it_cannot() -> Result<()> {
     let answer = get(&[("mf-binding", "SVC"), ("mf-url", "https://callee.example/redirect")]).await?;
     assert_eq!(answer.status, StatusCode::FOUND, "redirects are the caller's to see");
     assert_eq!(answer.headers["mf-forwarded-response"], "true");
+    Ok(())
+}
+
+/// Deployed, it answers only what the gate of its own application has signed.
+#[tokio::test]
+async fn deployed_it_answers_nothing_without_a_token_of_its_application() -> Result<()> {
+    let site = Site::new(None).await?;
+    let machine = site.token("machine").await?;
+    let (own, other) = ("app.example.com", "other.example.com");
+    let application = site.application("app", own, &[any_token()], json!({})).await?;
+    site.application("other", other, &[any_token()], json!({})).await?;
+    let gateway = site.gateway().await?;
+    let (token, foreign) = (
+        assertion(&gateway, own, &machine).await?,
+        assertion(&gateway, other, &machine).await?,
+    );
+
+    let project = Project::new(&["127.0.0.1:1".to_owned()])?;
+    let gate = AccessGate::new(&gateway.team, text(&application, "aud"));
+    let far = far_end(&project, Some(&gate)).await?;
+    let ask = async |name: &'static str, value: String| {
+        Outgoing::new(Method::GET, far.url())
+            .header("mf-binding", "SVC")
+            .header("mf-url", "https://callee.example/")
+            .header(name, value)
+            .send()
+            .await
+    };
+    const JWT: &str = "cf-access-jwt-assertion";
+    for carried in [(JWT, token.clone()), ("cookie", format!("a=1; CF_Authorization={token}; b=2"))] {
+        let answer = ask(carried.0, carried.1).await?;
+        assert_eq!(answer.status, 203, "{}: {}", carried.0, answer.text());
+    }
+    let (head, rest) = token.split_once('.').context("a JWT")?;
+    let (payload, signature) = rest.split_once('.').context("a JWT")?;
+    let (_, foreign_rest) = foreign.split_once('.').context("a JWT")?;
+    let (foreign_payload, _) = foreign_rest.split_once('.').context("a JWT")?;
+    // {"alg":"none"} with the same key id would be a token that anybody can make.
+    let none = "eyJhbGciOiJub25lIiwia2lkIjoieCJ9";
+    for (name, value, says) in [
+        ("x-none", String::new(), "no application token"),
+        (JWT, foreign.clone(), "for another application"),
+        (JWT, format!("{head}.{foreign_payload}.{signature}"), "not signed by Access"),
+        (JWT, format!("{none}.{payload}."), "not signed by Access"),
+        (JWT, format!("{head}.{payload}"), "malformed"),
+        (JWT, "x.y.z".to_owned(), "malformed"),
+    ] {
+        let answer = ask(name, value).await?;
+        assert_eq!(answer.status, 403, "{says}: {}", answer.text());
+        assert!(answer.text().contains(says), "{says}: {}", answer.text());
+        assert!(!answer.headers.contains_key("mf-forwarded-response"));
+    }
+    // A right token for the wrong team, whose keys are these all the same.
+    let stranger = AccessGate {
+        issuer: "https://team.example.com".into(),
+        ..gate.clone()
+    };
+    drop(far);
+    let far = far_end(&project, Some(&stranger)).await?;
+    let answer = Outgoing::new(Method::GET, far.url()).header(JWT, token).send().await?;
+    assert_eq!(answer.status, 403);
+    assert!(answer.text().contains("of another team"), "{}", answer.text());
     Ok(())
 }
