@@ -208,7 +208,10 @@ fn directions(graph: &Graph, findings: &mut Findings) {
 fn kinds_in_one_place(findings: &mut Findings) -> anyhow::Result<()> {
     for (path, source) in sources("crates")? {
         // The second is the form of an upload, whose names are Cloudflare's.
-        let lists = ["bowline-remote/src/registry.rs", "bowline-session/src/bindings.rs"];
+        let lists = [
+            "bowline-remote/src/registry.rs",
+            "bowline-session/src/bindings.rs",
+        ];
         if lists.iter().any(|list| path.ends_with(list)) {
             continue;
         }

@@ -298,7 +298,9 @@ impl Proxy {
         let generation = self.generation();
         let key = tokio_tungstenite::tungstenite::handshake::client::generate_key();
         // Base64 is a header's value.
-        let Ok(key) = HeaderValue::from_str(&key) else { return };
+        let Ok(key) = HeaderValue::from_str(&key) else {
+            return;
+        };
         let opened = async {
             let (path, request) = kind.request::<Empty<Bytes>>(key);
             let mut response = self.exchange(&path, request).await.ok()?;
@@ -306,7 +308,10 @@ impl Proxy {
                 return None;
             }
             let upgraded = hyper::upgrade::on(&mut response);
-            tokio::time::timeout(self.0.deadlines.upgrade, upgraded).await.ok()?.ok()
+            tokio::time::timeout(self.0.deadlines.upgrade, upgraded)
+                .await
+                .ok()?
+                .ok()
         };
         let opened = tokio::select! {
             opened = opened => opened,

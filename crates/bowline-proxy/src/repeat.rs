@@ -74,7 +74,9 @@ impl Repeat {
                 for chunk in &memory.chunks {
                     all.extend_from_slice(chunk);
                 }
-                Full::from(all.freeze()).map_err(|never| match never {}).boxed_unsync()
+                Full::from(all.freeze())
+                    .map_err(|never| match never {})
+                    .boxed_unsync()
             }
         };
         Some(self.head.map(|()| body))
@@ -143,7 +145,9 @@ mod tests {
 
     fn request(chunks: Vec<Bytes>) -> Request<Body> {
         let frames = chunks.into_iter().map(|chunk| Ok(Frame::data(chunk)));
-        Request::post("http://a/").body(StreamBody::new(stream::iter(frames)).boxed_unsync()).unwrap()
+        Request::post("http://a/")
+            .body(StreamBody::new(stream::iter(frames)).boxed_unsync())
+            .unwrap()
     }
 
     async fn sent_again(chunks: Vec<Bytes>, read: bool, remember: bool) -> Option<Bytes> {
@@ -158,7 +162,10 @@ mod tests {
     #[tokio::test]
     async fn what_went_by_whole_and_small() {
         let chunks = || vec![Bytes::from_static(b"ab"), Bytes::from_static(b"c")];
-        assert_eq!(sent_again(chunks(), true, true).await.as_deref(), Some(&b"abc"[..]));
+        assert_eq!(
+            sent_again(chunks(), true, true).await.as_deref(),
+            Some(&b"abc"[..])
+        );
         assert_eq!(sent_again(chunks(), false, true).await, None, "only begun");
         assert_eq!(sent_again(chunks(), true, false).await, None);
         let long = vec![Bytes::from(vec![0; REMEMBERED]), Bytes::from_static(b"x")];

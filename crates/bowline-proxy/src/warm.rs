@@ -64,7 +64,11 @@ impl Kind {
     /// The path, and the same upgrade with a key of its own.
     pub(crate) fn request<B: Default>(&self, key: http::HeaderValue) -> (String, Request<B>) {
         let mut request = Request::new(B::default());
-        let query = self.query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
+        let query = self
+            .query
+            .as_deref()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
         // It came as a URI of this form.
         *request.uri_mut() = format!("/{query}").parse().unwrap_or(Uri::from_static("/"));
         *request.headers_mut() = self.headers.clone();

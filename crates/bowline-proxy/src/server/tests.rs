@@ -579,13 +579,16 @@ fn remotes_that_are_none() {
     }
 }
 
-const SWITCH: &str =
-    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
 
 #[tokio::test]
 async fn a_call_is_served_by_a_connection_that_was_ready() {
     let (address, mut heads) = upstream(SWITCH).await;
-    let line = line_of(address, token(), |options| ProxyOptions { warm: true, ..options }).await;
+    let line = line_of(address, token(), |options| ProxyOptions {
+        warm: true,
+        ..options
+    })
+    .await;
     let own_key = "dGhlIHNhbXBsZSBub25jZQ==";
     let (mut calls, mut straight) = (0, 0);
     // When one is ready is for the scheduler to say; it is soon.
@@ -593,7 +596,9 @@ async fn a_call_is_served_by_a_connection_that_was_ready() {
         calls += 1;
         assert!(calls < 50, "every call opened a connection of its own");
         let mut stream = line
-            .send(&format!("GET /CAP/?MF-Binding=B HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n"))
+            .send(&format!(
+                "GET /CAP/?MF-Binding=B HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n"
+            ))
             .await;
         let answer = head(&mut stream).await.unwrap().to_ascii_lowercase();
         assert!(answer.starts_with("http/1.1 101 "), "{answer}");
@@ -609,18 +614,25 @@ async fn a_call_is_served_by_a_connection_that_was_ready() {
     }
     // The answer is to the key that was sent, whatever the spare was opened with.
     let mut stream = line
-        .send(&format!("GET /CAP/?MF-Binding=B HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n"))
+        .send(&format!(
+            "GET /CAP/?MF-Binding=B HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n"
+        ))
         .await;
     let answer = head(&mut stream).await.unwrap();
-    assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") || answer.contains("-Accept: x"), "{answer}");
+    assert!(
+        answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") || answer.contains("-Accept: x"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
 async fn a_preview_carries_its_token_and_waits_for_the_next() {
     use bowline_credentials::{PreviewToken, PreviewTokens};
-    const GONE: &str = "HTTP/1.1 400 Bad Request\r\nContent-Length: 37\r\n\r\nInvalid Workers Preview configuration";
+    const GONE: &str =
+        "HTTP/1.1 400 Bad Request\r\nContent-Length: 37\r\n\r\nInvalid Workers Preview configuration";
     let (mut source, tokens) = PreviewTokens::new();
-    let next = |generation| PreviewToken::new(&Secret::new(format!("preview-{generation}")), generation).unwrap();
+    let next =
+        |generation| PreviewToken::new(&Secret::new(format!("preview-{generation}")), generation).unwrap();
     source.publish(next(1));
     let (address, mut heads) = upstream(GONE).await;
     let line = line_of(address, token(), |options| ProxyOptions {
@@ -637,13 +649,25 @@ async fn a_preview_carries_its_token_and_waits_for_the_next() {
         (first, heads.recv().await.unwrap().to_ascii_lowercase())
     };
     let ((head, body), (first, second)) = tokio::join!(answering, renewing);
-    assert!(first.contains("cf-workers-preview-token: preview-1\r\n"), "{first}");
-    assert!(second.contains("cf-workers-preview-token: preview-2\r\n"), "{second}");
+    assert!(
+        first.contains("cf-workers-preview-token: preview-1\r\n"),
+        "{first}"
+    );
+    assert!(
+        second.contains("cf-workers-preview-token: preview-2\r\n"),
+        "{second}"
+    );
     for sent in [&first, &second] {
-        assert!(sent.contains("cf-connecting-ip: \r\n") && sent.contains("mf-original-url: http://127.0.0.1:"), "{sent}");
+        assert!(
+            sent.contains("cf-connecting-ip: \r\n") && sent.contains("mf-original-url: http://127.0.0.1:"),
+            "{sent}"
+        );
         assert!(!sent.contains(line.path.as_str()), "the capability stays here");
     }
     // Twice in a row is no accident, and is told as what it is.
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
-    assert!(body.starts_with("bowline: binding \"B\": the preview session at "), "{body}");
+    assert!(
+        body.starts_with("bowline: binding \"B\": the preview session at "),
+        "{body}"
+    );
 }

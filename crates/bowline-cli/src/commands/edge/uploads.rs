@@ -116,7 +116,7 @@ fn unpack(upload: Upload, folder: &Path) -> anyhow::Result<Project> {
         folder: folder.to_owned(),
         file: folder.join("upload"),
         name: Some(upload.script),
-            account_id: None,
+        account_id: None,
         main: Some(folder.join(&upload.main_module)),
         compatibility_date: Some(upload.compatibility_date),
         compatibility_flags: upload.compatibility_flags,
