@@ -3042,6 +3042,7 @@ function cutReason(text) {
   return new TextDecoder().decode(bytes2.subarray(0, end));
 }
 async function splice(socket, webSocket) {
+  webSocket.binaryType = "arraybuffer";
   const writer = socket.writable.getWriter();
   const reader = socket.readable.getReader();
   let open = true;
