@@ -137,23 +137,6 @@ impl Target {
         Ok(latencies)
     }
 
-    /// Round trips of one small message, each on a WebSocket of its own that is opened for it and dropped after it.
-    pub(crate) fn call_latencies(&self, count: usize) -> io::Result<Vec<Duration>> {
-        let (message, mut data) = (frame(&[b'x'; 64], true), Vec::new());
-        let mut latencies = Vec::with_capacity(count);
-        // The first few show a proxy how many connections are wanted.
-        for turn in 0..count + 10 {
-            let start = Instant::now();
-            let (mut reader, mut writer) = self.socket()?;
-            writer.write_all(&message)?;
-            read_frame(&mut reader, &mut data)?;
-            if turn >= 10 {
-                latencies.push(start.elapsed());
-            }
-        }
-        Ok(latencies)
-    }
-
     /// MB per second of 16 KiB messages, echoed.
     pub(crate) fn socket_rate(&self, messages: usize) -> io::Result<f64> {
         let (mut reader, mut writer) = self.socket()?;

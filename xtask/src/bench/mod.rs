@@ -4,10 +4,8 @@ mod access;
 mod ai;
 mod capnweb;
 mod client;
-mod line;
 mod peers;
 mod proxy;
-mod relay;
 mod session;
 mod upstream;
 mod vectorize;
@@ -38,12 +36,6 @@ enum Area {
     },
     /// `bowline connect` against nginx and against no proxy.
     Proxy {
-        /// Print one JSON object a row.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Calls on a line of 0, 20 and 50 ms round trip, through `bowline connect` and through nginx.
-    Line {
         /// Print one JSON object a row.
         #[arg(long)]
         json: bool,
@@ -100,7 +92,6 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         Area::Access { json } => (access::run()?, *json),
         Area::Ai { json } => (ai::run()?, *json),
         Area::Proxy { json } => (proxy::run()?, *json),
-        Area::Line { json } => (line::run()?, *json),
         Area::Capnweb { json } => (capnweb::run()?, *json),
         Area::Vectorize { json, vectors, alone } => (vectorize::run(*vectors, *alone)?, *json),
         Area::D1 { json } => (worker::d1()?, *json),
