@@ -34,6 +34,10 @@ impl Target for Main {
             _ => Answer::error(call.not_a_function()),
         }
     }
+
+    fn methods(&self) -> &[&str] {
+        &["gateway", "aiSearch", "autorag", "websearch"]
+    }
 }
 
 /// One gateway.
@@ -79,6 +83,10 @@ impl Target for GatewayTarget {
             }),
             _ => Answer::error(call.not_a_function()),
         }
+    }
+
+    fn methods(&self) -> &[&str] {
+        &["getUrl", "getLog", "patchLog", "run"]
     }
 }
 

@@ -73,6 +73,10 @@ impl Target for Main {
             _ => Answer::error(call.not_a_function()),
         }
     }
+
+    fn methods(&self) -> &[&str] {
+        &["create", "import", "get", "list", "delete"]
+    }
 }
 
 /// An answer that fails as Artifacts does.

@@ -128,6 +128,21 @@ impl Target for RepoTarget {
         }
     }
 
+    fn methods(&self) -> &[&str] {
+        &[
+            "info",
+            "createToken",
+            "listTokens",
+            "revokeToken",
+            "fork",
+            "readBlob",
+            "readTree",
+            "readCommit",
+            "readFile",
+            "log",
+        ]
+    }
+
     /// The members of `info()` are properties, too: older types have them there.
     fn get(&self, name: &str) -> Answer {
         const NAMES: [&str; 10] = [
