@@ -37,6 +37,7 @@ enum Command {
     Demo(commands::demo::DemoArgs),
     Dev(commands::dev::DevArgs),
     Connect(commands::connect::ConnectArgs),
+    Config(commands::config::ConfigArgs),
     Serve(commands::serve::ServeArgs),
     Access(commands::access::AccessArgs),
     Models(commands::models::ModelsArgs),
@@ -65,6 +66,7 @@ fn run(command: Command) -> Result<(), CliError> {
     let env: env_vars::Env<'static> = &env_vars::process;
     match command {
         Command::Access(args) => block_on(commands::access::run(args, env)),
+        Command::Config(args) => commands::config::run(&args),
         Command::Models(args) => commands::models::run(&args, env),
         Command::Serve(args) => block_on(commands::serve::run(args, env)),
         // One thread: it carries what one developer's tools send, and a request that never changes threads is answered

@@ -33,9 +33,12 @@ pub(crate) struct ConnectArgs {
     /// Print one line of JSON once ready, and nothing else on standard output.
     #[arg(long)]
     json: bool,
+    /// End when standard input does: a program that starts this one gives it a pipe, whose end also a killed parent leaves.
+    #[arg(long)]
+    until_stdin_ends: bool,
 }
 
-/// Runs until SIGTERM or SIGINT, which end it without an error.
+/// Runs until SIGTERM or SIGINT, which end it without an error; with `--until-stdin-ends` also until then.
 pub(crate) async fn run(args: ConnectArgs, env: Env<'_>) -> Result<(), CliError> {
     if !args.listen.ip().is_loopback() {
         let text = format!(
@@ -56,6 +59,7 @@ pub(crate) async fn run(args: ConnectArgs, env: Env<'_>) -> Result<(), CliError>
     let capability = Capability::random().map_err(|error| CliError::new(Kind::Internal, error))?;
     // Caught before anyone can know the endpoint.
     let stop = signal::stop();
+    let stdin_ends = signal::stdin_ends(args.until_stdin_ends);
     let url = format!("http://{address}/{}/", capability.as_str());
     output::result(&if args.json {
         serde_json::json!({ "ready": true, "url": url }).to_string()
@@ -67,7 +71,7 @@ pub(crate) async fn run(args: ConnectArgs, env: Env<'_>) -> Result<(), CliError>
     let mut served = std::pin::pin!(serve(listener, proxy, capability, shutdown.clone()));
     let ended = tokio::select! {
         ended = &mut served => ended,
-        () = stop => {
+        () = async { tokio::select! { () = stop => {}, () = stdin_ends => {} } } => {
             shutdown.cancel();
             served.await
         }
