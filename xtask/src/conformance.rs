@@ -42,6 +42,7 @@ const AREAS: &[(&str, &str)] = &[
         "package(capnweb) | package(capnweb-proto) | test(capnweb)",
     ),
     ("workerd", "package(bowline-workerd)"),
+    ("recipes", "test(/^recipes::/)"),
 ];
 
 #[derive(Debug, Args)]

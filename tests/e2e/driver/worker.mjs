@@ -187,6 +187,9 @@ const calls = {
 		);
 	},
 
+	"art.create": (env, args) => env.ART.create(args.name),
+	"art.list": (env) => env.ART.list(),
+
 	"dispatch.fetch": (env, args) => fetchThrough(env.CUSTOMERS.get(args.name, args.args, args.options), args),
 	"dispatch.call": (env, args) => env.CUSTOMERS.get(args.name)[args.method](...args.args),
 };

@@ -17,6 +17,7 @@ pub mod peers;
 pub mod postgres;
 pub mod program;
 pub mod project;
+pub mod recipes;
 pub mod rust_client;
 pub mod upstream;
 pub mod worker;

@@ -15,6 +15,8 @@ use crate::worker::TestWorker;
 
 const PACKAGE: &str = include_str!("../package.json");
 const LOCK: &str = include_str!("../package-lock.json");
+const TOOLS_PACKAGE: &str = include_str!("../wrangler/package.json");
+const TOOLS_LOCK: &str = include_str!("../wrangler/package-lock.json");
 /// How long npm may take with an empty cache.
 const INSTALL: Duration = Duration::from_secs(600);
 /// How long one call may take in the driver, and then how much more its answer may.
@@ -26,6 +28,11 @@ const START: Duration = Duration::from_secs(60);
 /// The folder with the installed miniflares.
 pub async fn installed() -> Result<PathBuf> {
     install("bowline-e2e-peers", PACKAGE, LOCK).await
+}
+
+/// The folder with wrangler and the tools that are built on it.
+pub async fn tools() -> Result<PathBuf> {
+    install("bowline-e2e-wrangler", TOOLS_PACKAGE, TOOLS_LOCK).await
 }
 
 /// A folder with the packages of a lock file. Tests in other processes wait for the one that installs.

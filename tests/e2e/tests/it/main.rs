@@ -13,6 +13,7 @@ mod demo;
 mod elimination;
 mod failures;
 mod miniflare;
+mod recipes;
 mod rust_client;
 mod secrets;
 mod service;

@@ -36,7 +36,7 @@ async fn every_call(version: Miniflare, way: Way) -> Result<()> {
 }
 
 /// `codes`: whether errors keep their `code` on the way to user code.
-async fn every_binding(
+pub(crate) async fn every_binding(
     worker: &mut impl TestWorker,
     codes: bool,
     project: &Project,
