@@ -13,7 +13,7 @@ use std::process::Output;
 use anyhow::{Result, ensure};
 use bowline_e2e::peers::Miniflare;
 use bowline_e2e::program::Program;
-use bowline_e2e::project::{Access, Credentials, Project};
+use bowline_e2e::project::{Credentials, Project};
 use bowline_e2e::recipes::Kitchen;
 use bowline_e2e::upstream;
 use bowline_e2e::worker::TestWorker;
@@ -45,7 +45,10 @@ impl Stage {
         let model = json!({"backend": "server", "model": "echo", "task": "text-generation"});
         let backends = json!({"server": {"type": "openai", "url": models.openai()}});
         project.configure("AI", json!({"backends": backends, "models": {"@cf/echo": model}}))?;
-        let remote = project.serve(Access::On).await?;
+        // Its services are Workers, so it may have to install workerd.
+        let mut serve = project.with_toolchain(&["serve", "--json", "--listen", "127.0.0.1:0"])?;
+        serve.arg("--state").arg(project.state());
+        let remote = Program::start(serve).await?;
         let right = project.new_token("recipes").await?;
         let wrong = Credentials {
             id: right.id.clone(),

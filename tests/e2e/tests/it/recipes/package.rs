@@ -250,7 +250,8 @@ async fn what_is_shipped() -> Result<()> {
     let mut pack = program::cleared(std::path::Path::new("npm"));
     pack.args(["pack", "--dry-run", "--json"])
         .current_dir(&folder)
-        .env("HOME", project.folder());
+        .env("HOME", project.folder())
+        .env("npm_config_update_notifier", "false");
     let output = program::run(pack, DEADLINE).await?;
     ensure!(output.status.success(), "{output:?}");
     assert_eq!(
