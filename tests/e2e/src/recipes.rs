@@ -259,7 +259,7 @@ fn forward(from: impl AsyncRead + Unpin + Send + 'static, to: mpsc::UnboundedSen
 }
 
 /// A line without the sequences that colour it.
-fn plain(line: &str) -> String {
+pub fn plain(line: &str) -> String {
     let mut text = String::new();
     let mut parts = line.split("\x1b[");
     text.push_str(parts.next().unwrap_or_default());

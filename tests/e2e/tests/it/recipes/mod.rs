@@ -14,7 +14,7 @@ use anyhow::{Result, ensure};
 use bowline_e2e::peers::Miniflare;
 use bowline_e2e::program::Program;
 use bowline_e2e::project::{Credentials, Project};
-use bowline_e2e::recipes::Kitchen;
+use bowline_e2e::recipes::{Kitchen, plain};
 use bowline_e2e::upstream;
 use bowline_e2e::worker::TestWorker;
 use bowline_model_server::ModelServer;
@@ -143,8 +143,8 @@ impl Batch {
         let said = String::from_utf8_lossy(&output.stdout);
         let answers: Vec<Value> = said
             .lines()
-            .filter_map(|line| line.strip_prefix("ANSWER "))
-            .map(serde_json::from_str)
+            .map(plain)
+            .filter_map(|line| line.strip_prefix("ANSWER ").map(serde_json::from_str))
             .collect::<Result<_, _>>()?;
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(answers.len() == self.0.len(), "{said}\n{errors}");
