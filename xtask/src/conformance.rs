@@ -12,10 +12,11 @@ const AREAS: &[(&str, &str)] = &[
     ("line", "test(elimination) | test(wire) | test(refusal)"),
     (
         "bindings",
-        "test(miniflare) | test(/^ai::/) | test(/^d1::/) | test(service) | package(bowline-ai) | package(bowline-ai-gateway) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network) | package(bowline-service) | package(bowline-dispatch)",
+        "test(miniflare) | test(/^ai::/) | test(/^artifacts::/) | test(/^d1::/) | test(service) | package(bowline-ai) | package(bowline-ai-gateway) | package(bowline-artifacts) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network) | package(bowline-service) | package(bowline-dispatch)",
     ),
     ("ai", "test(/^ai::/) | package(bowline-ai)"),
     ("ai-gateway", "test(/^ai::/) | package(bowline-ai-gateway)"),
+    ("artifacts", "test(/^artifacts::/) | package(bowline-artifacts)"),
     ("d1", "test(miniflare) | test(/^d1::/) | package(bowline-d1)"),
     (
         "vectorize",
@@ -34,13 +35,14 @@ const AREAS: &[(&str, &str)] = &[
     ("vpc-network", "test(miniflare) | package(bowline-vpc-network)"),
     (
         "access",
-        "test(elimination) | test(refusal) | test(/^access::/) | package(/^bowline-access/) | package(bowline-gateway)",
+        "test(elimination) | test(refusal) | test(/^access::/) | test(/^access_client::/) | test(/^wrangler_access::/) | test(/^chromium::access/) | package(/^bowline-access/) | package(bowline-gateway) | package(bowline-credentials) | package(bowline-proxy)",
     ),
     // The last are clients and servers of npm's in Node and in workerd, both ways, and raw conversations.
     (
         "capnweb",
         "package(capnweb) | package(capnweb-proto) | test(capnweb)",
     ),
+    ("session", "test(/^edge::/) | package(bowline-edge)"),
     ("workerd", "package(bowline-workerd)"),
     ("recipes", "test(/^recipes::/)"),
 ];

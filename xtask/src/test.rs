@@ -39,6 +39,16 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<()> {
             ])
             .env("RAYON_NUM_THREADS", "1"),
         )?;
+        // And the program with them, for what the end-to-end tests do only with models.
+        check(&mut cargo([
+            "build",
+            "--workspace",
+            "--features",
+            "bowline/embedded-models",
+        ]))?;
+        check(
+            cargo(["nextest", "run", "--workspace", "-E", "test(with_models)"]).env("RAYON_NUM_THREADS", "1"),
+        )?;
         check(&mut cargo(["test", "--workspace", "--doc", "--quiet"]))?;
     }
     Ok(())

@@ -12,6 +12,7 @@ mod namespace;
 mod objects;
 mod repo;
 mod request;
+mod reserve;
 mod token;
 
 use std::sync::Arc;

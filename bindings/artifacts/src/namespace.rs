@@ -4,6 +4,7 @@
 //! <state>/artifacts/<namespace>/catalog.sqlite     names, tokens, times
 //!                              /repos/<id>.git     bare repositories, named by id
 //!                              /trash/             deleted ones, until their files are gone
+//!                              /reserve            room for deletions when the disk is full
 //! ```
 //!
 //! A repository exists when its row does: the row is written after its folder, and removed before it.
@@ -22,6 +23,7 @@ use crate::git::{Git, GitError};
 use crate::import;
 use crate::objects::Objects;
 use crate::request::{DEFAULT_TTL, Import, RepoOptions};
+use crate::reserve::Reserve;
 use crate::token::{Minted, Scope, SecretHash, is_token, mint, new_id};
 
 /// How long `git init` may take on a busy machine.
@@ -46,6 +48,7 @@ pub(crate) struct Namespace {
     pub(crate) config: Config,
     pub(crate) git: Git,
     pub(crate) catalog: Catalog,
+    reserve: Reserve,
     folder: PathBuf,
     /// Where the git endpoint is served; `None` while it is not.
     origin: RwLock<Option<String>>,
@@ -82,6 +85,7 @@ impl Namespace {
             config,
             git,
             catalog,
+            reserve: Reserve::open(&folder),
             folder,
             clock: || jiff::Timestamp::now().as_millisecond(),
         })
@@ -343,8 +347,11 @@ impl Namespace {
             Err(refusal) => {
                 let id = repo.id.clone();
                 // The lease ends by itself should even this fail.
-                let _ = self.blocking(move |own| Ok(own.catalog.remove_id(&id)?)).await;
+                let _ = self
+                    .blocking(move |own| Ok(own.reserve.run(|| own.catalog.remove_id(&id))?))
+                    .await;
                 self.discard(&folder).await;
+                self.refill().await;
                 Err(refusal)
             }
         }
@@ -352,9 +359,12 @@ impl Namespace {
 
     /// Deletes a repository; whether there was one.
     pub(crate) async fn delete(self: Arc<Self>, name: String) -> Result<bool, Refusal> {
-        let removed = self.blocking(move |own| Ok(own.catalog.remove(&name)?)).await?;
+        let removed = self
+            .blocking(move |own| Ok(own.reserve.run(|| own.catalog.remove(&name))?))
+            .await?;
         if let Some(id) = &removed {
             self.discard(&self.repo_folder(id)).await;
+            self.refill().await;
         }
         Ok(removed.is_some())
     }
@@ -380,8 +390,13 @@ impl Namespace {
 
     pub(crate) async fn revoke(self: &Arc<Self>, repo: String, token_or_id: String) -> Result<bool, Refusal> {
         self.blocking(move |own| {
-            let hash = is_token(&token_or_id).then(|| SecretHash::of(&token_or_id));
-            Ok(own.catalog.revoke(&repo, &token_or_id, hash, own.now())?)
+            let revoke = || {
+                let hash = is_token(&token_or_id).then(|| SecretHash::of(&token_or_id));
+                own.catalog.revoke(&repo, &token_or_id, hash, own.now())
+            };
+            let revoked = own.reserve.run(revoke)?;
+            own.reserve.fill();
+            Ok(revoked)
         })
         .await
     }
@@ -442,6 +457,15 @@ impl Namespace {
         }
     }
 
+    async fn refill(self: &Arc<Self>) {
+        let filled = self.blocking(|own| {
+            own.reserve.fill();
+            Ok(())
+        });
+        // It cannot fail; what there is to say is in the log.
+        let _ = filled.await;
+    }
+
     /// Moves a folder out of the way and deletes it there. What fails is tried again when the namespace is opened.
     async fn discard(&self, folder: &Path) {
         let trash = self
@@ -451,13 +475,12 @@ impl Namespace {
         let moved = tokio::fs::rename(folder, &trash).await;
         let removed = match moved {
             Ok(()) => tokio::fs::remove_dir_all(&trash).await,
-            Err(error) => Err(error),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            // A full disk may have no room for a name in another folder.
+            Err(_) => tokio::fs::remove_dir_all(folder).await,
         };
-        match removed {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(folder = %folder.display(), error = %error, "a repository's files are still there");
-            }
-            _ => {}
+        if let Err(error) = removed {
+            tracing::warn!(folder = %folder.display(), error = %error, "a repository's files are still there");
         }
     }
 }

@@ -11,7 +11,10 @@ use http::Uri;
 
 use crate::Binding;
 use crate::ai::Ai;
+use crate::artifacts::Artifacts;
 use crate::d1::D1;
+use crate::dispatch::DispatchNamespace;
+use crate::service::Service;
 use crate::vectorize::Vectorize;
 
 /// How long each wait may take.
@@ -166,9 +169,24 @@ impl Client {
         Ai::new(self.binding(name))
     }
 
+    /// An Artifacts namespace by the name of its binding.
+    pub fn artifacts(&self, name: impl Into<Arc<str>>) -> Artifacts {
+        Artifacts::new(self.binding(name))
+    }
+
     /// A D1 database by the name of its binding.
     pub fn d1(&self, name: impl Into<Arc<str>>) -> D1 {
         D1::new(self.binding(name))
+    }
+
+    /// A dispatch namespace by the name of its binding.
+    pub fn dispatch_namespace(&self, name: impl Into<Arc<str>>) -> DispatchNamespace {
+        DispatchNamespace::new(self.binding(name))
+    }
+
+    /// The Worker of a service binding by the binding's name.
+    pub fn service(&self, name: impl Into<Arc<str>>) -> Service {
+        Service::new(self.binding(name))
     }
 
     /// A Vectorize index by the name of its binding.

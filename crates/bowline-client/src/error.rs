@@ -84,6 +84,14 @@ impl Error {
         }
     }
 
+    /// What an rpc call was rejected with: a name, a message, and perhaps properties such as `code`.
+    pub fn rejection(&self) -> Option<&capnweb::Error> {
+        match &*self.kind {
+            ErrorKind::Rejected(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// The status of the answer, where there was one.
     pub fn status(&self) -> Option<StatusCode> {
         match &*self.kind {

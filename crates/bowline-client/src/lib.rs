@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! your program ─▶ Client ─▶ Binding ──(fetch, rpc)──▶ remote
-//!                   │          └ AI, D1, Vectorize: typed, one file each
+//!                   │          └ AI, Artifacts, D1, services, Vectorize: typed, one file each
 //!                   └ credentials, connections, deadlines
 //! ```
 //!
@@ -35,7 +35,10 @@
 
 pub mod ai;
 pub mod ai_gateway;
+pub mod artifacts;
 pub mod d1;
+pub mod dispatch;
+pub mod service;
 pub mod vectorize;
 
 mod binding;
@@ -43,6 +46,7 @@ mod body;
 mod client;
 mod error;
 mod rpc;
+mod upgrade;
 
 pub use binding::Binding;
 pub use body::{Body, BoxError, collect, empty, full, stream};
@@ -54,3 +58,8 @@ pub use capnweb;
 pub use client::{BuildError, Builder, Client, Deadlines};
 pub use error::{Error, ErrorKind};
 pub use rpc::Rpc;
+/// The messages of a [`WebSocket`].
+pub use tokio_tungstenite::tungstenite;
+
+/// A WebSocket inside fetch: a stream and a sink of [`tungstenite::Message`]s.
+pub type WebSocket = tokio_tungstenite::WebSocketStream<hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>>;

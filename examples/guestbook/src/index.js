@@ -1,8 +1,11 @@
-// A guestbook. Its entries live in D1, their meaning in Vectorize; its owner is told by mail, and hosts of a private
-// network are reached through VPC. None of that is on the machine the Worker runs on.
+// A guestbook. Its entries live in D1, their meaning in Vectorize, its versions in Artifacts; its owner is told by mail,
+// hosts of a private network are reached through VPC, and other Workers print and frame its cards. None of that is on the
+// machine the Worker runs on.
 import { EmailMessage } from "cloudflare:email";
+import { frameCard, printCard } from "./cards.js";
 import { embed } from "./embedding.js";
 import { exchangeLine, exchangeMessage, fetchText } from "./private-network.js";
+import { openVersions, readVersions } from "./versions.js";
 import page from "./page.html";
 
 const SCHEMA =
@@ -100,6 +103,14 @@ async function route(request, env) {
       return { url: env.HTTP_URL, ...(await fetchText(env.VPC, env.HTTP_URL)) };
     case "GET /ws":
       return { url: env.WS_URL, sent: line, received: await exchangeMessage(env.VPC, env.WS_URL, line) };
+    case "GET /card":
+      return printCard(env.PRESS, { author: "Ada", message: line });
+    case "GET /framed":
+      return frameCard(env.FRAMES, url.searchParams.get("by") ?? "rope", line);
+    case "POST /versions":
+      return openVersions(env.ART);
+    case "GET /versions":
+      return readVersions(env.ART);
     default:
       return undefined;
   }

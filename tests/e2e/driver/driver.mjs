@@ -28,6 +28,7 @@ const options = {
 			serviceBindings: { SVC: { name: "callee", remoteProxyConnectionString }, PLAIN: { name: "plain", remoteProxyConnectionString } },
 			dispatchNamespaces: { CUSTOMERS: { namespace: "customers", remoteProxyConnectionString } },
 			vpcNetworks: { VPC: { network_id: "main", remoteProxyConnectionString } },
+			artifacts: { ART: { namespace: "team", remoteProxyConnectionString } },
 		};
 	},
 	5: (connection) => {
@@ -52,6 +53,7 @@ const options = {
 							CUSTOMERS: { type: "dispatch-namespace", namespace: "customers", dev },
 							VPC: { type: "vpc-network", networkId: "main", dev },
 							AI: { type: "ai", dev },
+							ART: { type: "artifacts", namespace: "team", dev },
 						},
 					},
 					dev: { remoteProxyConnectionString: new URL(connection) },

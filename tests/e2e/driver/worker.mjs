@@ -187,8 +187,24 @@ const calls = {
 		);
 	},
 
-	"art.create": (env, args) => env.ART.create(args.name),
-	"art.list": (env) => env.ART.list(),
+	"art.create": (env, args) => env.ART.create(args.name, args.options),
+	"art.delete": (env, args) => env.ART.delete(args.name),
+	"art.list": (env, args) => env.ART.list({ limit: args.limit, cursor: args.cursor }),
+	"art.info": async (env, args) => (await env.ART.get(args.name)).info(),
+	"art.fork": async (env, args) => (await env.ART.get(args.name)).fork(args.target, args.options),
+	"art.createToken": async (env, args) => (await env.ART.get(args.name)).createToken(args.scope, args.ttl),
+	"art.listTokens": async (env, args) => {
+		const { total, tokens } = await (await env.ART.get(args.name)).listTokens();
+		return { total, states: tokens.map(({ state }) => state) };
+	},
+	"art.revokeToken": async (env, args) => (await env.ART.get(args.name)).revokeToken(args.token),
+	"art.log": async (env, args) => (await env.ART.get(args.name)).log(args.ref === undefined ? undefined : { ref: args.ref }),
+	"art.readCommit": async (env, args) => (await env.ART.get(args.name)).readCommit(args.hash),
+	"art.readTree": async (env, args) => (await env.ART.get(args.name)).readTree(args.hash),
+	"art.readFile": async (env, args) => {
+		const file = await (await env.ART.get(args.name)).readFile({ ref: args.ref, path: args.path });
+		return file && { type: file.type, text: await file.text() };
+	},
 
 	"dispatch.fetch": (env, args) => fetchThrough(env.CUSTOMERS.get(args.name, args.args, args.options), args),
 	"dispatch.call": (env, args) => env.CUSTOMERS.get(args.name)[args.method](...args.args),

@@ -10,6 +10,10 @@ use tokio::process::Command;
 
 use crate::program::{self, Program};
 
+/// Reading what is in the cache, and fetching it.
+const LIST: Duration = Duration::from_secs(60);
+const PULL: Duration = Duration::from_secs(300);
+
 /// What `bowline serve --access` is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -237,6 +241,29 @@ impl Project {
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         Ok(command)
+    }
+
+    /// Fetches the models that run in the process, or gives the reason why they cannot be had: the program was built without
+    /// them, or the package index has none.
+    pub async fn models(&self) -> Result<Result<(), String>> {
+        let listed = program::run(self.with_toolchain(&["models", "list", "--json"])?, LIST).await?;
+        let first = listed
+            .stdout
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        let model: Value = serde_json::from_slice(first).context("a row of `models list`")?;
+        if model["runs"] != true {
+            return Ok(Err(
+                "this bowline was built without the feature `embedded-models`".to_owned(),
+            ));
+        }
+        let pulled = program::run(self.with_toolchain(&["models", "pull"])?, PULL).await?;
+        Ok(if pulled.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&pulled.stderr).into_owned())
+        })
     }
 
     /// Runs `bowline access token …` on the remote's state and returns its document.

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
 use crate::client::Outgoing;
+use crate::edge;
 use crate::peers::{self, Miniflare};
 use crate::program;
 use crate::project::{Credentials, Project};
@@ -55,7 +56,7 @@ pub struct Kitchen<'a> {
 impl<'a> Kitchen<'a> {
     /// Puts the recipes into a project. They import `miniflare`, which is of the version given.
     pub async fn new(project: &'a Project, remote: &str, miniflare: Miniflare) -> Result<Self> {
-        let (miniflares, tools) = (peers::installed().await?, peers::tools().await?);
+        let (miniflares, tools) = (peers::installed().await?, edge::installed().await?);
         let (miniflares, tools) = (miniflares.join("node_modules"), tools.join("node_modules"));
         let modules = project.folder().join("node_modules");
         let package = Path::new(env!("CARGO_MANIFEST_DIR"))

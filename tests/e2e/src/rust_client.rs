@@ -1,36 +1,70 @@
 //! `bowline-client` in the place of the test Worker, for what both can do: the contract suites then run from it, too.
 
-use anyhow::{Result, bail};
+mod artifacts;
+mod service;
+
+use anyhow::{Context, Result, bail};
 use bowline_client::vectorize::{Matches, QueryOptions, ReturnMetadata, Vector};
 use bowline_client::{Client, Error, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::worker::TestWorker;
 
-/// A client whose `VEC` is called as the Worker's is, with results and errors in JavaScript's form.
+/// A client whose bindings are called as the Worker's are, with results and errors in JavaScript's form.
 #[derive(Debug)]
 pub struct RustClient(pub Client);
 
 impl TestWorker for RustClient {
     async fn call(&mut self, call: &str, args: Value) -> Result<Value> {
-        let outcome = match call.strip_prefix("vec.") {
-            Some(call) => self.vectorize(call, &args).await?,
-            None => bail!("{call} is no call of a typed client"),
+        let (binding, method) = call.split_once('.').context("a call names its binding")?;
+        let outcome = match binding {
+            "vec" => match self.vectorize(method, &args).await? {
+                Ok(result) => Ok(result),
+                Err((prefix, error)) => Err(prefixed(prefix, &error)),
+            },
+            "art" => told(self.artifacts(method, &args).await)?,
+            "dispatch" => told(self.dispatch(method, &args).await)?,
+            "svc" => told(self.service(method, &args).await)?,
+            _ => bail!("{call} is no call of a typed client"),
         };
         Ok(match outcome {
             Ok(result) => json!({"call": call, "ok": true, "result": result}),
-            Err((prefix, error)) => {
-                let message = match &*error.kind {
-                    ErrorKind::Binding {
-                        code: Some(code),
-                        message,
-                        ..
-                    } => format!("{prefix} (code = {code}): {message}"),
-                    other => format!("{prefix}: {other}"),
-                };
-                json!({"call": call, "ok": false, "error": {"name": "Error", "message": message}})
-            }
+            Err(error) => json!({"call": call, "ok": false, "error": error}),
         })
+    }
+}
+
+/// An error as JavaScript's client of Vectorize throws it.
+fn prefixed(prefix: &str, error: &Error) -> Value {
+    let message = match &*error.kind {
+        ErrorKind::Binding {
+            code: Some(code),
+            message,
+            ..
+        } => format!("{prefix} (code = {code}): {message}"),
+        other => format!("{prefix}: {other}"),
+    };
+    json!({"name": "Error", "message": message})
+}
+
+/// What a rejected call threw, as user code catches it. Other failures are the test's own.
+fn told(outcome: Result<Value>) -> Result<Result<Value, Value>> {
+    let error = match outcome {
+        Ok(result) => return Ok(Ok(result)),
+        Err(error) => error,
+    };
+    let thrown = match error.downcast_ref::<Error>() {
+        Some(error) => error.rejection(),
+        None => error.downcast_ref::<capnweb::Error>(),
+    };
+    match thrown {
+        Some(thrown) => {
+            let code: Option<Value> = thrown.prop("code");
+            Ok(Err(
+                json!({"name": thrown.name(), "message": thrown.message(), "code": code}),
+            ))
+        }
+        None => Err(error),
     }
 }
 

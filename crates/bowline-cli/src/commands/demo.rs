@@ -1,7 +1,10 @@
 //! `bowline demo`: the whole line on one machine, offline, checked and shown.
 
+mod handbook;
 mod hosts;
 mod project;
+mod services;
+mod versions;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,8 +13,8 @@ use std::time::{Duration, Instant};
 use bowline_access_store::AccessStore;
 use bowline_binding::{collect, full};
 use bowline_credentials::{CredentialState, Origin};
-use bowline_gateway::{Gate, Gateway, GatewayOptions, Mode, now, serve};
-use bowline_remote::Router;
+use bowline_gateway::{Gateway, GatewayOptions, Mode, now, serve};
+use bowline_remote::{Remote, Router};
 use bowline_workerd::{Output, OutputSink, Runner};
 use clap::Args;
 use http::{Method, Request};
@@ -50,6 +53,9 @@ pub(crate) struct DemoArgs {
     /// Print one JSON document with all checks.
     #[arg(long)]
     json: bool,
+    /// Show Workers AI too, on small models that run in this process and are fetched once.
+    #[arg(long)]
+    with_models: bool,
 }
 
 /// What the Worker's side sends along.
@@ -138,6 +144,7 @@ struct Check {
     credentials: Credentials,
     access: bool,
     ok: bool,
+    /// Of the Worker's answer; where git is run, the one it ended with.
     status: u16,
     elapsed: Duration,
     detail: String,
@@ -166,7 +173,7 @@ impl Check {
             self.elapsed.as_secs_f64() * 1e3,
         );
         format!(
-            "  {mark} {flow:<10} {binding:<5} {:<4} {elapsed:>7.1} ms  {detail}",
+            "  {mark} {flow:<10} {binding:<6} {:<4} {elapsed:>7.1} ms  {detail}",
             self.status
         )
     }
@@ -174,11 +181,15 @@ impl Check {
 
 /// Runs the demo.
 pub(crate) async fn run(args: DemoArgs, env: Env<'static>) -> Result<(), CliError> {
+    handbook::prepare(args.with_models, env)?;
     let mut stop = std::pin::pin!(signal::stop());
     tokio::select! {
         shown = show(&args, env) => {
             let Some(stage) = shown? else { return Ok(()) };
             output::notice(&format!("\nThe Worker is up at {} (Ctrl-C ends it).", stage.runner.url()));
+            if let Some(handbook) = &stage.beside {
+                output::notice(&format!("The handbook is up at {}", handbook.runner.url()));
+            }
             tokio::select! {
                 error = stage.runner.wait() => return Err(CliError::new(Kind::Remote, error)),
                 () = stop => stage.runner.stop().await,
@@ -189,9 +200,10 @@ pub(crate) async fn run(args: DemoArgs, env: Env<'static>) -> Result<(), CliErro
     }
 }
 
-/// A Worker with the remote it uses. Dropping it ends both.
+/// A Worker with the remote it uses, and another one that stays up with it. Dropping it ends all.
 struct Stage {
     runner: Runner,
+    beside: Option<Box<Self>>,
     _remote: tokio_util::sync::DropGuard,
 }
 
@@ -243,6 +255,7 @@ async fn show(args: &DemoArgs, env: Env<'static>) -> Result<Option<Stage>, CliEr
         let (url, guard) = remote(store.clone(), mode, Arc::clone(&router))
             .await
             .map_err(internal)?;
+        let origin = url.to_string();
         let pair = match credentials {
             Credentials::Valid => (Some(minted.token.client_id.to_string()), Some(secret.clone())),
             Credentials::Nothing => (None, None),
@@ -270,7 +283,14 @@ async fn show(args: &DemoArgs, env: Env<'static>) -> Result<Option<Stage>, CliEr
             let _ = log.try_send(line.to_owned());
         });
         let runner = dev::start(project.clone(), services, 0, env, keep).await?;
-        for case in &CASES {
+        if credentials == Credentials::Valid {
+            // The one that stays up is where git finds the repositories.
+            router.mounted(origin.trim_end_matches('/'));
+            let check = versions::written(folder.path(), &runner.url()).await;
+            say(&check.to_line());
+            checks.push(check);
+        }
+        for case in CASES.iter().chain(&services::CASES) {
             let check = check(case, credentials, access, &runner.url(), &mut logged).await;
             say(&check.to_line());
             checks.push(check);
@@ -282,6 +302,7 @@ async fn show(args: &DemoArgs, env: Env<'static>) -> Result<Option<Stage>, CliEr
         }
         let stage = Stage {
             runner,
+            beside: None,
             _remote: guard,
         };
         if credentials == Credentials::Valid {
@@ -291,12 +312,33 @@ async fn show(args: &DemoArgs, env: Env<'static>) -> Result<Option<Stage>, CliEr
         }
     }
 
-    let failed = checks.iter().filter(|check| !check.ok).count();
-    if args.json {
-        let all: Vec<Value> = checks.iter().map(Check::to_json).collect();
-        output::result(&json!({ "checks": all, "ok": failed == 0 }).to_string());
+    if let Some(kept) = &kept {
+        say("\nThe guestbook's versions, cloned with git:");
+        let check = versions::cloned(folder.path(), &kept.runner.url()).await;
+        say(&check.to_line());
+        checks.push(check);
+    }
+    let mut all: Vec<Value> = checks.iter().map(Check::to_json).collect();
+    let mut failed = checks.iter().filter(|check| !check.ok).count();
+    let mut left_out = Vec::new();
+    if args.with_models {
+        let token = (minted.token.client_id.to_string(), secret);
+        let (calls, stage) = handbook::show(folder.path(), store, token, env, say).await?;
+        failed += calls.iter().filter(|call| !call.ok()).count();
+        all.extend(calls.iter().map(handbook::Call::to_json));
+        if let Some(kept) = &mut kept {
+            kept.beside = Some(Box::new(stage));
+        }
     } else {
-        output::result(&format!("\n{} checks, {failed} failed", checks.len()));
+        let (text, reason) = handbook::left_out();
+        say(&text);
+        left_out.push(reason);
+    }
+    let count = all.len();
+    if args.json {
+        output::result(&json!({ "checks": all, "left_out": left_out, "ok": failed == 0 }).to_string());
+    } else {
+        output::result(&format!("\n{count} checks, {failed} failed"));
     }
     if failed > 0 {
         return Err(CliError::message(
@@ -326,13 +368,13 @@ async fn remote(
     let url = format!("http://{address}/").parse()?;
     let options = GatewayOptions {
         mode,
-        team_domain: local_team_domain(address),
+        team_domain: local_team_domain("http", address),
         clock: now,
         login: None,
     };
     let gateway = Gateway::new(store, options).await?;
     let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, Gate::new(gateway, router), stop.clone()));
+    tokio::spawn(serve(listener, Remote::new(gateway, router), stop.clone()));
     Ok((url, stop.drop_guard()))
 }
 
@@ -360,11 +402,7 @@ async fn check(
         (status == 502 && told.is_some(), told.unwrap_or(text))
     } else {
         let told = error_line(&text).unwrap_or(text);
-        let refusal = match case.binding {
-            // All that workerd's client for it makes of an answer that is not its own; the line's log has the reason.
-            "VEC" => "VECTOR_QUERY_ERROR: Status + 403".to_owned(),
-            binding => format!("{REFUSED} binding \"{binding}\""),
-        };
+        let refusal = format!("{REFUSED} binding \"{}\"", case.binding);
         (status == 502 && told.contains(&refusal), told)
     };
     Check {

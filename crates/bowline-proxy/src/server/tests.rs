@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use bowline_credentials::{CredentialState, Credentials, Host, Origin, ServiceToken};
 use bowline_secret::Secret;
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -268,6 +272,19 @@ async fn a_refusal_is_explained_on_every_flow_and_told_once() {
         );
         assert!(!body.contains("Cloudflare Access") && !body.contains("s3cret"));
 
+        // Who reads nothing but JSON gets the same words in it.
+        for (accept, as_json) in [("application/json", true), ("application/json, */*", false)] {
+            let accept = format!("MF-Header-Accept: {accept}");
+            let (head, told) = line
+                .answer(&format!(
+                    "GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\n{accept}\r\n\r\n"
+                ))
+                .await;
+            let expected = serde_json::json!({"code": status, "error": body.trim_end()}).to_string();
+            assert_eq!(told, if as_json { &expected } else { &body });
+            assert_eq!(head.contains("application/json"), as_json, "{head}");
+        }
+
         let mut rpc = line
             .socket(&format!(
                 "GET /CAP/?MF-Binding=DB HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n"
@@ -355,6 +372,37 @@ async fn picky(answer: &'static str) -> (SocketAddr, mpsc::Receiver<String>) {
     (address, receiver)
 }
 
+/// As [`picky`], and reads each request to its end: the bodies.
+async fn picky_about_bodies() -> (SocketAddr, mpsc::Receiver<Bytes>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, receiver) = mpsc::channel(16);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let sender = sender.clone();
+            let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+                let sender = sender.clone();
+                async move {
+                    let good = request.headers()["cf-access-client-secret"] == "good";
+                    let _ = sender.send(request.into_body().collect().await?.to_bytes()).await;
+                    let mut response = Response::new(Full::new(Bytes::new()));
+                    if !good {
+                        *response.status_mut() = http::StatusCode::FORBIDDEN;
+                        response
+                            .headers_mut()
+                            .insert("cf-access-aud", http::HeaderValue::from_static("aud"));
+                    }
+                    Ok::<_, hyper::Error>(response)
+                }
+            });
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+            );
+        }
+    });
+    (address, receiver)
+}
+
 #[tokio::test]
 async fn during_a_rotation_the_other_secret_is_tried() {
     let two = |new: &str, old: &str| {
@@ -385,11 +433,29 @@ async fn during_a_rotation_the_other_secret_is_tried() {
         }
     }
 
-    // A body that is on its way is not sent twice; the caller is told that it may try again.
+    // A short body is sent again, whether its length was told or not.
+    for body in [
+        format!("Content-Length: {0}\r\n\r\n{1}", 64 * 1024, "x".repeat(64 * 1024)),
+        format!(
+            "Transfer-Encoding: chunked\r\n\r\n10000\r\n{}\r\n0\r\n\r\n",
+            "x".repeat(64 * 1024)
+        ),
+    ] {
+        let (address, mut bodies) = picky_about_bodies().await;
+        let line = line(address, two("bad", "good")).await;
+        let post = format!("POST /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\n{body}");
+        let (passed, said) = line.answer(&post).await;
+        assert!(passed.starts_with("HTTP/1.1 200 "), "{passed}{said}");
+        let (first, second) = (bodies.recv().await.unwrap(), bodies.recv().await.unwrap());
+        assert_eq!(first.len(), 64 * 1024);
+        assert_eq!(first, second, "the same body");
+    }
+
+    // One that is longer, or goes on, is not sent twice; the caller is told that it may try again.
     let (address, mut heads) = picky(REFUSAL).await;
     let line_with_body = line(address, two("bad", "good")).await;
     let post =
-        "POST /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+        "POST /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
     let (refused, body) = line_with_body.answer(post).await;
     assert!(
         refused.starts_with("HTTP/1.1 403 ") && body.contains("can be made again"),

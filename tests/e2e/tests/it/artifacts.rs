@@ -1,5 +1,9 @@
 //! Artifacts against real git clients.
 
+mod contract;
+
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use bowline_e2e::git::{Folder, code, stub, text, with_token};
 use bowline_e2e::program::Program;
@@ -644,18 +648,35 @@ async fn hostile_requests_are_refused() -> Result<()> {
     Ok(())
 }
 
+/// Writes until there is no room left.
+fn fill(file: &Path) -> Result<()> {
+    use std::io::Write;
+    let mut file = std::fs::File::create(file)?;
+    for size in [64 * 1024, 1] {
+        let chunk = vec![1; size];
+        let full = loop {
+            match file.write(&chunk) {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        anyhow::ensure!(full.kind() == std::io::ErrorKind::StorageFull, "{full}");
+    }
+    Ok(())
+}
+
 /// The store on a disk of its own that is full.
 #[tokio::test]
 async fn a_full_store_loses_nothing() -> Result<()> {
     let project = project(&json!({}))?;
     std::fs::create_dir(project.state())?;
-    let mut command = bowline_e2e::program::cleared(std::path::Path::new("unshare"));
+    let mut command = bowline_e2e::program::cleared(Path::new("unshare"));
     command
         .args([
             "-rm",
             "sh",
             "-c",
-            "mount -t tmpfs -o size=16m tmpfs \"$0\" && exec \"$@\"",
+            "mount -t tmpfs -o size=6m tmpfs \"$0\" && exec \"$@\"",
         ])
         .arg(project.state())
         .arg(bowline_e2e::program::bowline()?)
@@ -679,9 +700,23 @@ async fn a_full_store_loses_nothing() -> Result<()> {
     git.git(".", &["clone", "-q", &url, "a"]).await?;
     let kept = git.commit("a", "f", "kept").await?;
     git.git("a", &["push", "-q", "origin", "HEAD"]).await?;
-    git.commit("a", "noise", noise(24 << 20, 3)).await?;
+    let process = remote.id().context("the remote runs")?;
+    let filler = format!("/proc/{process}/root{}/filler", project.state().display());
+    let filler = Path::new(&filler);
+    // While SQLite's log is short it has to grow to tell of a deletion.
+    create(&main, "doomed").await?;
+    fill(filler)?;
+    let deleted = main.call("delete", ["doomed".into()]).await;
+    assert_eq!(deleted.with_context(|| remote.stderr.text())?, Value::Bool(true));
+    let said = remote.stderr.text();
+    assert!(
+        said.contains("the room that is kept for deletions is used"),
+        "it was not full: {said}"
+    );
+    std::fs::remove_file(filler)?;
+    git.commit("a", "noise", noise(12 << 20, 3)).await?;
     let said = git.try_git("a", &["push", "-q", "origin", "HEAD"]).await?;
-    assert!(!said.ok, "16 MB hold no 24");
+    assert!(!said.ok, "6 MB hold no 12");
     // Repositories until there is no room for one more.
     let mut made = vec!["first".to_owned()];
     let error = loop {
@@ -697,10 +732,28 @@ async fn a_full_store_loses_nothing() -> Result<()> {
         .await?;
     assert_eq!(listed.member("total"), Some(&Value::Number(made.len() as f64)));
     assert!(git.git(".", &["ls-remote", "-q", &url]).await?.contains(&kept));
-    // Room again, and all goes on.
+    // Not a byte is left. What takes something away works all the same.
+    fill(filler)?;
+    let repo = get(&main, "first").await?;
+    let tokens = repo.call("listTokens", []).await?;
+    let Some(Value::Array(tokens)) = tokens.member("tokens") else {
+        anyhow::bail!("{tokens:?}")
+    };
+    let revoked = repo.call("revokeToken", [text(&tokens[0], "id")?.into()]).await;
+    assert_eq!(revoked.with_context(|| remote.stderr.text())?, Value::Bool(true));
     for name in made.iter().skip(1) {
-        main.call("delete", [name.as_str().into()]).await?;
+        let deleted = main.call("delete", [name.as_str().into()]).await;
+        assert_eq!(
+            deleted.with_context(|| remote.stderr.text())?,
+            Value::Bool(true),
+            "{name}"
+        );
     }
+    // Room again, and all goes on.
+    let token = repo.call("createToken", []).await;
+    let token = text(&token.with_context(|| remote.stderr.text())?, "plaintext")?;
+    let url = with_token(&text(&repo.call("info", []).await?, "remote")?, &token);
+    git.git("a", &["remote", "set-url", "origin", &url]).await?;
     let after = create(&main, "after").await;
     after.with_context(|| remote.stderr.text())?;
     git.git("a", &["reset", "-q", "--hard", "HEAD~1"]).await?;
@@ -716,6 +769,7 @@ async fn killed(rounds: u32, seed: u32) -> Result<()> {
     git.git(".", &["init", "-q", "a"]).await?;
     let (mut main_url_path, mut token) = (String::new(), String::new());
     let (mut pushed, mut made) = (Vec::<(u32, String)>::new(), Vec::<String>::new());
+    let mut there = Vec::new();
     for round in 0..=rounds {
         let (mut remote, main) = remote(&project).await?;
         if round == 0 {
@@ -747,6 +801,7 @@ async fn killed(rounds: u32, seed: u32) -> Result<()> {
             main.call("delete", [name.into()]).await?;
         }
         if round == rounds {
+            there = ids(&main).await?;
             break;
         }
         let commit = git.commit("a", "f", format!("{seed} {round}")).await?;
@@ -787,23 +842,25 @@ async fn killed(rounds: u32, seed: u32) -> Result<()> {
         }
         made = acknowledged;
     }
-    for entry in std::fs::read_dir(project.state().join("artifacts/team/repos"))? {
-        let folder = entry?.path();
-        if folder.join("HEAD").exists() {
-            git.git(
-                ".",
-                &[
-                    "--git-dir",
-                    &folder.to_string_lossy(),
-                    "fsck",
-                    "--full",
-                    "--strict",
-                ],
-            )
+    // Of a creation that was killed there may be half a folder that no git takes for a repository, and no row.
+    for id in there {
+        let folder = project.state().join(format!("artifacts/team/repos/{id}.git"));
+        let folder = folder.to_string_lossy();
+        git.git(".", &["--git-dir", &folder, "fsck", "--full", "--strict"])
             .await?;
-        }
     }
     Ok(())
+}
+
+/// Ids of the repositories there are, at most 200.
+async fn ids(main: &Stub) -> Result<Vec<String>> {
+    let listed = main
+        .call("list", [Value::object([("limit", 200.0.into())])])
+        .await?;
+    let Some(Value::Array(repos)) = listed.member("repos") else {
+        anyhow::bail!("{listed:?}")
+    };
+    repos.iter().map(|repo| text(repo, "id")).collect()
 }
 
 #[tokio::test]

@@ -160,8 +160,7 @@ async fn rpc_and_streams() -> Result<()> {
                 ("subject", "s"),
                 ("text", "t"),
             ];
-            let member = |(name, text): (&str, &str)| (name.to_owned(), text.into());
-            bowline_client::capnweb::Value::Object(pairs.into_iter().map(member).collect())
+            bowline_client::capnweb::Value::object(pairs.map(|(name, text)| (name, text.into())))
         };
         mail.call("send", [message("to@example.com")]).await?;
         let error = mail
@@ -299,6 +298,11 @@ async fn examples_run() -> Result<()> {
             "blue 0.994 \"jazz\"\nred 0.936 \"jazz\"\n3 vectors\n",
         ),
         ("d1", "DB", "bowline 0.65\nbookmark "),
+        (
+            "artifacts",
+            "ART",
+            "Ada: The first knot\nthe king of knots\ndeleted: true\n",
+        ),
     ] {
         let mut command = program::cleared(&program::example("bowline-client", example)?);
         command.args([line.proxy.url(), binding]);

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bowline_client::{Client, Secret};
 use bowline_e2e::peers::{Driver, Miniflare};
 use bowline_e2e::program::{self, Program};
-use bowline_e2e::project::Project;
+use bowline_e2e::project::{Credentials, Project};
+use bowline_e2e::rust_client::RustClient;
 use bowline_e2e::upstream;
 use bowline_e2e::worker::TestWorker;
 use serde_json::{Value, json};
@@ -56,8 +58,41 @@ async fn service_and_dispatch_under_dev() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn service_and_dispatch_from_rust() -> Result<()> {
+    let (project, remote) = remote().await?;
+    let Credentials { id, secret } = project.new_token("service").await?;
+    let (id, secret) = (id.context("an id")?, secret.context("a secret")?);
+    let client = Client::builder(remote.url()).service_token(id.clone(), Secret::new(&secret));
+    let mut worker = RustClient(client.build()?);
+    service(&mut worker, true).await?;
+    dispatch(&mut worker).await?;
+    // The examples, as a user runs them.
+    for (example, arguments, expected) in [
+        (
+            "service",
+            &["SVC", "add", "1", "2"][..],
+            "203 Non Authoritative Information: {",
+        ),
+        ("dispatch", &["CUSTOMERS", "one"], "200 OK: {\"customer\":\"one\""),
+    ] {
+        let mut command = program::cleared(&program::example("bowline-client", example)?);
+        command.arg(remote.url()).args(arguments);
+        command.env("CLOUDFLARE_ACCESS_CLIENT_ID", &id);
+        command.env("CLOUDFLARE_ACCESS_CLIENT_SECRET", &secret);
+        let output = program::run(command, Duration::from_secs(30)).await?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success() && said.starts_with(expected),
+            "{example}: {said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
+
 /// `codes`: whether errors keep their `code` on the way to user code.
-async fn service(worker: &mut impl TestWorker, codes: bool) -> Result<()> {
+pub(crate) async fn service(worker: &mut impl TestWorker, codes: bool) -> Result<()> {
     let request = json!({"url": "https://callee.example/a?b=c", "method": "PUT", "headers": {"x-word": "yes"}, "body": "x"});
     let answer = worker.ok("svc.fetch", request).await?;
     assert_eq!(
@@ -162,7 +197,7 @@ async fn service(worker: &mut impl TestWorker, codes: bool) -> Result<()> {
     Ok(())
 }
 
-async fn dispatch(worker: &mut impl TestWorker) -> Result<()> {
+pub(crate) async fn dispatch(worker: &mut impl TestWorker) -> Result<()> {
     for name in ["one", "two"] {
         let request = json!({"name": name, "url": "https://x.example/p?q", "method": "POST", "body": "Zoë"});
         let answer = worker.ok("dispatch.fetch", request).await?;

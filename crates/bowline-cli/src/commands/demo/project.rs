@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::hosts::Hosts;
 use crate::error::{CliError, Kind};
 
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 13] = [
     (
         "wrangler.jsonc",
         include_str!("../../../../../examples/guestbook/wrangler.jsonc"),
@@ -37,18 +37,46 @@ const FILES: [(&str, &str); 7] = [
         "src/within.js",
         include_str!("../../../../../examples/guestbook/src/within.js"),
     ),
+    (
+        "src/cards.js",
+        include_str!("../../../../../examples/guestbook/src/cards.js"),
+    ),
+    (
+        "src/versions.js",
+        include_str!("../../../../../examples/guestbook/src/versions.js"),
+    ),
+    (
+        "press/wrangler.jsonc",
+        include_str!("../../../../../examples/guestbook/press/wrangler.jsonc"),
+    ),
+    (
+        "press/index.js",
+        include_str!("../../../../../examples/guestbook/press/index.js"),
+    ),
+    (
+        "frames/rope/wrangler.jsonc",
+        include_str!("../../../../../examples/guestbook/frames/rope/wrangler.jsonc"),
+    ),
+    (
+        "frames/rope/index.js",
+        include_str!("../../../../../examples/guestbook/frames/rope/index.js"),
+    ),
 ];
+
+/// Writes an example's files to `folder` and reads the project they are.
+pub(super) fn write(folder: &Path, files: &[(&str, &str)]) -> Result<Project, CliError> {
+    let written = files.iter().try_for_each(|(name, text)| {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        std::fs::write(path, text)
+    });
+    written.map_err(|error| CliError::new(Kind::Internal, error))?;
+    crate::project::load(folder)
+}
 
 /// Writes the example to `folder` and points it at this run's hosts.
 pub(super) fn unpack(folder: &Path, hosts: &Hosts) -> Result<Project, CliError> {
-    let folder = folder.join("guestbook");
-    let written = std::fs::create_dir_all(folder.join("src")).and_then(|()| {
-        FILES
-            .iter()
-            .try_for_each(|(name, text)| std::fs::write(folder.join(name), text))
-    });
-    written.map_err(|error| CliError::new(Kind::Internal, error))?;
-    let mut project = crate::project::load(&folder)?;
+    let mut project = write(&folder.join("guestbook"), &FILES)?;
     for (name, value) in [
         ("ECHO_ADDR", hosts.echo.to_string()),
         ("HTTP_URL", format!("http://{}/", hosts.web)),
