@@ -12,7 +12,7 @@ const AREAS: &[(&str, &str)] = &[
     ("line", "test(elimination) | test(wire) | test(refusal)"),
     (
         "bindings",
-        "test(miniflare) | test(/^ai::/) | test(/^d1::/) | test(service) | package(bowline-ai) | package(bowline-ai-gateway) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network) | package(bowline-service) | package(bowline-dispatch)",
+        "test(miniflare) | test(/^ai::/) | test(/^d1::/) | test(service) | package(bowline-ai) | package(bowline-ai-gateway) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network) | package(bowline-service) | package(bowline-dispatch) | test(/^images::/) | package(bowline-images)",
     ),
     ("ai", "test(/^ai::/) | package(bowline-ai)"),
     ("ai-gateway", "test(/^ai::/) | package(bowline-ai-gateway)"),
@@ -29,6 +29,7 @@ const AREAS: &[(&str, &str)] = &[
         "dispatch",
         "test(service_and_dispatch) | package(bowline-dispatch)",
     ),
+    ("images", "test(/^images::/) | package(bowline-images)"),
     ("client", "test(rust_client) | package(bowline-client)"),
     ("send-email", "test(miniflare) | package(bowline-send-email)"),
     ("vpc-network", "test(miniflare) | package(bowline-vpc-network)"),
