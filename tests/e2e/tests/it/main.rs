@@ -12,6 +12,7 @@ mod d1;
 mod demo;
 mod elimination;
 mod failures;
+mod images;
 mod miniflare;
 mod rust_client;
 mod secrets;
