@@ -1,9 +1,13 @@
 //! Images from unmodified Workers: one contract, under each miniflare and under `bowline dev`.
 
+use std::path::Path;
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bowline_e2e::peers::{Driver, Miniflare};
+use bowline_e2e::peers::{self, Driver, Miniflare};
+use bowline_e2e::program;
 use bowline_e2e::project::{Access, Project};
 use bowline_e2e::worker::TestWorker;
 use serde_json::{Value, json};
@@ -11,6 +15,9 @@ use serde_json::{Value, json};
 /// A PNG of one pixel, as in the captures.
 const PIXEL: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
+
+/// Cases of the comparison with sharp.
+const CASES: usize = 54;
 
 /// What `info()` says of a picture that `output()` gave.
 async fn info(worker: &mut impl TestWorker, output: &Value) -> Result<Value> {
@@ -117,5 +124,41 @@ async fn images_under_dev() -> Result<()> {
     let mut worker = project.dev(remote.url(), &token).await?;
     contract(&mut worker).await?;
     assert!(worker.terminate().await?.success());
+    Ok(())
+}
+
+/// What sharp makes of the same pictures (`driver/sharp.mjs` has the cases, and why some are less alike).
+#[tokio::test]
+async fn images_look_as_those_of_sharp() -> Result<()> {
+    let project = Project::new(&[])?;
+    let remote = project.serve(Access::Off).await?;
+    let peers = peers::installed().await?;
+    let mut node = program::cleared(&peers.join("node_modules/node/bin/node"));
+    node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("driver/sharp.mjs"))
+        .arg(&peers)
+        .arg(remote.url())
+        .arg("IMAGES")
+        .env("HOME", &peers);
+    let output = program::run(node, Duration::from_secs(120)).await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "the comparison ended early: {said}");
+    let text = String::from_utf8(output.stdout)?;
+    let cases: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let unlike: Vec<String> = cases
+        .iter()
+        .filter(|case| {
+            case["ssim"]
+                .as_f64()
+                .is_none_or(|ssim| ssim < case["least"].as_f64().unwrap_or(1.0))
+        })
+        .map(Value::to_string)
+        .collect();
+    assert!(
+        unlike.is_empty(),
+        "of {} cases:\n{}",
+        cases.len(),
+        unlike.join("\n")
+    );
+    assert_eq!(cases.len(), CASES);
     Ok(())
 }
