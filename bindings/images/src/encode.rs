@@ -291,13 +291,13 @@ fn avif(pixels: &DynamicImage, output: &Output) -> Result<Encoded, Refusal> {
             .chunks_exact(4)
             .map(|pixel| ravif::RGBA8::new(pixel[0], pixel[1], pixel[2], pixel[3]))
             .collect();
-        encoder.encode_rgba(ravif::Img::new(&rgba, width, height))
+        encoder.encode_rgba(ravif::Img::new(rgba.as_slice(), width, height))
     } else {
         let rgb: Vec<_> = samples
             .chunks_exact(3)
             .map(|pixel| ravif::RGB8::new(pixel[0], pixel[1], pixel[2]))
             .collect();
-        encoder.encode_rgb(ravif::Img::new(&rgb, width, height))
+        encoder.encode_rgb(ravif::Img::new(rgb.as_slice(), width, height))
     };
     Ok(Encoded {
         media_type: Format::Avif.media_type(),
