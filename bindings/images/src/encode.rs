@@ -67,8 +67,10 @@ fn jpeg(pixels: &DynamicImage, output: &Output, exif: Option<&[u8]>) -> Result<V
     let (width, height) = (side(opaque.width())?, side(opaque.height())?);
     let mut bytes = Vec::new();
     let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, output.quality());
-    encoder.set_progressive(PROGRESSIVE.contains(&area(&opaque)));
-    encoder.set_optimized_huffman_tables(true);
+    let progressive = PROGRESSIVE.contains(&area(&opaque));
+    encoder.set_progressive(progressive);
+    // jpeg-encoder 0.7.1 writes wrong colors when a baseline with fewer of them than pixels is optimized.
+    encoder.set_optimized_huffman_tables(progressive);
     if let Some(exif) = exif {
         encoder.add_exif_metadata(exif).map_err(Refusal::unwritable)?;
     }

@@ -248,7 +248,10 @@ async fn turns_flips_and_cuts_go_where_they_should() {
     ] {
         let made = output(&picture, json!([transform]), "image/png").await.picture();
         assert_eq!(made.dimensions(), size, "{transform}");
-        assert_eq!(made.get_pixel(red_at.0, red_at.1).0, red, "{transform}");
+        // Resampling leaves a trace of its neighbours in a pixel.
+        let found = made.get_pixel(red_at.0, red_at.1).0;
+        let off = found.iter().zip(red).map(|(one, other)| one.abs_diff(other));
+        assert!(off.max() <= Some(2), "{transform}");
     }
 }
 
