@@ -13,6 +13,7 @@ const AREAS: &[(&str, &str)] = &[
     (
         "bindings",
         "test(miniflare) | test(/^ai::/) | test(/^artifacts::/) | test(/^d1::/) | test(service) | package(bowline-ai) | package(bowline-ai-gateway) | package(bowline-artifacts) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network) | package(bowline-service) | package(bowline-dispatch)",
+        "test(miniflare) | test(/^ai::/) | test(/^d1::/) | test(service) | package(bowline-ai) | package(bowline-ai-gateway) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network) | package(bowline-service) | package(bowline-dispatch) | test(/^images::/) | package(bowline-images)",
     ),
     ("ai", "test(/^ai::/) | package(bowline-ai)"),
     ("ai-gateway", "test(/^ai::/) | package(bowline-ai-gateway)"),
@@ -30,6 +31,7 @@ const AREAS: &[(&str, &str)] = &[
         "dispatch",
         "test(service_and_dispatch) | package(bowline-dispatch)",
     ),
+    ("images", "test(/^images::/) | package(bowline-images)"),
     ("client", "test(rust_client) | package(bowline-client)"),
     ("send-email", "test(miniflare) | package(bowline-send-email)"),
     ("vpc-network", "test(miniflare) | package(bowline-vpc-network)"),

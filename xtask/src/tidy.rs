@@ -215,6 +215,7 @@ fn kinds_in_one_place(findings: &mut Findings) -> anyhow::Result<()> {
             "\"artifacts\"",
             "\"d1\"",
             "\"dispatch_namespace\"",
+            "\"images\"",
             "\"vectorize\"",
             "\"send_email\"",
             "\"vpc_network\"",

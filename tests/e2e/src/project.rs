@@ -55,7 +55,7 @@ impl Project {
     /// A project with one binding of each kind: `DB`, `VEC` (3 dimensions, cosine, metadata index on the text `genre`),
     /// `MAIL` (to example.com addresses named in the tests), `VPC` that may reach `allow`, `SVC` (the Worker `callee`),
     /// `PLAIN` (the last address of `allow` as an HTTP upstream), `CUSTOMERS` (the Workers `one` and `two`), `AI` without a
-    /// model and `ART` (namespace `team`).
+    /// model, `IMAGES` and `ART` (namespace `team`).
     pub fn new(allow: &[String]) -> Result<Self> {
         let plain = format!("http://{}/", allow.last().map_or("127.0.0.1:1", String::as_str));
         let wrangler = json!({
@@ -65,6 +65,7 @@ impl Project {
             "send_email": [{"name": "MAIL", "allowed_destination_addresses": ["to@example.com", "two@example.com"], "remote": true}],
             "vpc_networks": [{"binding": "VPC", "network_id": "main", "remote": true}],
             "ai": {"binding": "AI", "remote": true},
+            "images": {"binding": "IMAGES", "remote": true},
             "services": [
                 {"binding": "SVC", "service": "callee", "entrypoint": "Admin", "props": {"role": "admin"}, "remote": true},
                 {"binding": "PLAIN", "service": "plain", "remote": true},

@@ -15,6 +15,7 @@ mod demo;
 mod edge;
 mod elimination;
 mod failures;
+mod images;
 mod miniflare;
 mod proxy_worker;
 mod recipes;
