@@ -4,6 +4,7 @@
 //! says which), asserts with `node:assert`, and returns what Rust should know. A script fails, too, if the page logs an
 //! error or leaves one uncaught.
 
+mod access;
 mod handbook;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,11 @@ const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Runs a script on the page at `url`. Its screenshots are kept in [`shots`].
 async fn run(script: &str, url: &str) -> Result<Value> {
+    run_with(script, url, Value::Null).await
+}
+
+/// The same, for a script that has to know more.
+async fn run_with(script: &str, url: &str, more: Value) -> Result<Value> {
     ensure!(
         Path::new(CHROMIUM).exists(),
         "there is no {CHROMIUM}: install Debian's package `chromium`, as `cargo xtask test` does"
@@ -30,6 +36,7 @@ async fn run(script: &str, url: &str) -> Result<Value> {
     let home = tempfile::tempdir()?;
     let setup = json!({
         "peers": peers, "chromium": CHROMIUM, "script": here.join(script), "url": url, "shots": shots()?,
+        "more": more,
     });
     let mut node = program::cleared(&peers.join("node_modules/node/bin/node"));
     node.arg(here.join("run.mjs"))
