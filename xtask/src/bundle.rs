@@ -62,13 +62,27 @@ fn make() -> anyhow::Result<String> {
     );
     let output = Command::new(folder.join("node_modules/.bin/esbuild"))
         .current_dir(&folder)
-        .args([SOURCES[0], "--bundle", "--format=esm", "--target=es2022", "--platform=neutral"])
-        .args(["--conditions=workerd", "--external:cloudflare:*", "--legal-comments=inline"])
+        .args([
+            SOURCES[0],
+            "--bundle",
+            "--format=esm",
+            "--target=es2022",
+            "--platform=neutral",
+        ])
+        .args([
+            "--conditions=workerd",
+            "--external:cloudflare:*",
+            "--legal-comments=inline",
+        ])
         .arg(format!("--banner:js={banner}"))
         .output()
         .context("start esbuild")?;
     if !output.status.success() {
-        bail!("esbuild: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "esbuild: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(String::from_utf8(output.stdout)?)
 }

@@ -12,8 +12,7 @@ const AREAS: &[(&str, &str)] = &[
     ("line", "test(elimination) | test(wire) | test(refusal)"),
     (
         "bindings",
-        "test(miniflare) | test(/^ai::/) | test(/^artifacts::/) | test(/^d1::/) | test(service) | package(bowline-ai) | package(bowline-ai-gateway) | package(bowline-artifacts) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network) | package(bowline-service) | package(bowline-dispatch)",
-        "test(miniflare) | test(/^ai::/) | test(/^d1::/) | test(service) | package(bowline-ai) | package(bowline-ai-gateway) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network) | package(bowline-service) | package(bowline-dispatch) | test(/^images::/) | package(bowline-images)",
+        "test(miniflare) | test(/^ai::/) | test(/^artifacts::/) | test(/^d1::/) | test(service) | package(bowline-ai) | package(bowline-ai-gateway) | package(bowline-artifacts) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network) | package(bowline-service) | package(bowline-dispatch) | test(/^images::/) | package(bowline-images)",
     ),
     ("ai", "test(/^ai::/) | package(bowline-ai)"),
     ("ai-gateway", "test(/^ai::/) | package(bowline-ai-gateway)"),
@@ -44,7 +43,10 @@ const AREAS: &[(&str, &str)] = &[
         "capnweb",
         "package(capnweb) | package(capnweb-proto) | test(capnweb)",
     ),
-    ("session", "test(/^edge::/) | package(bowline-edge)"),
+    (
+        "session",
+        "test(/^edge::/) | test(/^session::/) | test(/^proxy_worker::/) | package(bowline-edge) | package(bowline-api) | package(bowline-session)",
+    ),
     ("workerd", "package(bowline-workerd)"),
     ("recipes", "test(/^recipes::/)"),
 ];

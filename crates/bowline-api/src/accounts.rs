@@ -65,7 +65,10 @@ fn choose(mut found: Vec<Account>) -> Result<Account, ApiError> {
         }
     };
     let next = NEXT;
-    Err(ApiError::new("choose an account", Cause::Choice { question, next }))
+    Err(ApiError::new(
+        "choose an account",
+        Cause::Choice { question, next },
+    ))
 }
 
 fn account(entry: &Value) -> Option<Account> {

@@ -133,8 +133,7 @@ impl Client {
                 ray: text(CF_RAY)
                     .and_then(|ray| std::str::from_utf8(ray).ok())
                     .map(|ray| ray.chars().filter(char::is_ascii_graphic).take(64).collect()),
-                retry_after: text(RETRY_AFTER)
-                    .and_then(|value| retry_after(value, jiff::Timestamp::now())),
+                retry_after: text(RETRY_AFTER).and_then(|value| retry_after(value, jiff::Timestamp::now())),
                 ..failed(cause)
             }
         })
@@ -160,7 +159,9 @@ impl Client {
         let errors = envelope["errors"].as_array().map_or(&[][..], Vec::as_slice);
         let errors = errors.iter().take(8).map(|error| ApiMessage {
             code: error["code"].as_u64().unwrap_or(0),
-            message: scrub(&ApiError::said(error["message"].as_str().unwrap_or_default().as_bytes())),
+            message: scrub(&ApiError::said(
+                error["message"].as_str().unwrap_or_default().as_bytes(),
+            )),
         });
         Err(Cause::Refused {
             status,

@@ -78,7 +78,8 @@ impl EdgePreview {
     pub async fn upload(&self, token: &UploadToken, form: &Form) -> Result<Preview, ApiError> {
         const WHAT: &str = "upload the proxy Worker";
         let session = json!({"workers_dev": true, "minimal_mode": true});
-        let (content_type, body) = form.encode(&Form::boundary(), Some(("wrangler-session-config", &session)));
+        let (content_type, body) =
+            form.encode(&Form::boundary(), Some(("wrangler-session-config", &session)));
         let mut sent = HeaderValue::from_str(token.0.expose())
             .map_err(|_| ApiError::new(WHAT, Cause::Incomplete("session token that a header can carry")))?;
         sent.set_sensitive(true);
@@ -97,16 +98,25 @@ impl EdgePreview {
             self.client.call(call).await
         })
         .await?;
-        let text = |name: &str| result[name].as_str().filter(|text| !text.is_empty()).map(Secret::new);
+        let text = |name: &str| {
+            result[name]
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .map(Secret::new)
+        };
         Ok(Preview {
-            token: text("preview_token").ok_or_else(|| ApiError::new(WHAT, Cause::Incomplete("preview_token")))?,
+            token: text("preview_token")
+                .ok_or_else(|| ApiError::new(WHAT, Cause::Incomplete("preview_token")))?,
             tail: text("tail_url"),
         })
     }
 
     async fn session_token(&self) -> Result<UploadToken, ApiError> {
         const WHAT: &str = "open a preview session";
-        let path = format!("/accounts/{}/workers/subdomain/edge-preview", escape(&self.account));
+        let path = format!(
+            "/accounts/{}/workers/subdomain/edge-preview",
+            escape(&self.account)
+        );
         let result = self.client.call(Call::get(WHAT, path)).await?;
         let token = result["token"]
             .as_str()
@@ -154,7 +164,10 @@ pub(crate) async fn subdomain(client: &Client, account: &str) -> Result<String, 
                 method: Method::PUT,
                 path,
                 headers: HeaderMap::new(),
-                body: Some((HeaderValue::from_static("application/json"), Bytes::from(wanted.to_string()))),
+                body: Some((
+                    HeaderValue::from_static("application/json"),
+                    Bytes::from(wanted.to_string()),
+                )),
             };
             client.call(call).await?
         }
@@ -172,14 +185,19 @@ pub(crate) fn hostname(worker: &str, subdomain: &str) -> Result<String, ApiError
     let labels_are_good = host.split('.').all(|label| {
         !label.is_empty()
             && label.len() <= 63
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     });
     if labels_are_good {
         Ok(host)
     } else {
         let question = format!("`{}` is not a host", host.escape_debug());
         let next = "give the Worker a `name` of letters, digits and dashes, at most 63 of them";
-        Err(ApiError::new("name the preview's host", Cause::Choice { question, next }))
+        Err(ApiError::new(
+            "name the preview's host",
+            Cause::Choice { question, next },
+        ))
     }
 }
 

@@ -100,8 +100,10 @@ impl ApiError {
 
     /// Whether the credentials are at fault.
     pub fn is_authentication(&self) -> bool {
-        matches!(self.cause, Cause::Login(LoginError::Refused { .. } | LoginError::NoRefreshToken(_)))
-            || self.has_code(|code| codes::AUTHENTICATION.contains(&code))
+        matches!(
+            self.cause,
+            Cause::Login(LoginError::Refused { .. } | LoginError::NoRefreshToken(_))
+        ) || self.has_code(|code| codes::AUTHENTICATION.contains(&code))
     }
 
     /// Whether another attempt may succeed.

@@ -54,7 +54,9 @@ impl Form {
         let modules: usize = self.modules.iter().map(|module| module.body.len() + 512).sum();
         let mut body = BytesMut::with_capacity(modules + 8192);
         let mut part = |disposition: &str, content_type: Option<&str>, content: &[u8]| {
-            body.put_slice(format!("--{boundary}\r\nContent-Disposition: form-data; {disposition}\r\n").as_bytes());
+            body.put_slice(
+                format!("--{boundary}\r\nContent-Disposition: form-data; {disposition}\r\n").as_bytes(),
+            );
             if let Some(content_type) = content_type {
                 body.put_slice(format!("Content-Type: {content_type}\r\n").as_bytes());
             }
@@ -69,7 +71,11 @@ impl Form {
             part(&disposition, Some(module.kind.content_type()), &module.body);
         }
         if let Some((name, content)) = last {
-            part(&format!("name=\"{}\"", quoted(name)), None, content.to_string().as_bytes());
+            part(
+                &format!("name=\"{}\"", quoted(name)),
+                None,
+                content.to_string().as_bytes(),
+            );
         }
         body.put_slice(format!("--{boundary}--\r\n").as_bytes());
         let content_type = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}"));

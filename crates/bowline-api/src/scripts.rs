@@ -19,11 +19,7 @@ pub async fn hostname(client: &Client, account: &str, worker: &str) -> Result<St
 ///
 /// The two are separate calls: should the second fail, the Worker is there and answers nobody.
 pub async fn deploy(client: &Client, account: &str, worker: &str, form: &Form) -> Result<(), ApiError> {
-    let path = format!(
-        "/accounts/{}/workers/scripts/{}",
-        escape(account),
-        escape(worker)
-    );
+    let path = format!("/accounts/{}/workers/scripts/{}", escape(account), escape(worker));
     let (content_type, body) = form.encode(&Form::boundary(), None);
     retrying(|| async {
         let call = Call {
@@ -43,7 +39,10 @@ pub async fn deploy(client: &Client, account: &str, worker: &str, form: &Form) -
             method: Method::POST,
             path: format!("{path}/subdomain"),
             headers: HeaderMap::new(),
-            body: Some((HeaderValue::from_static("application/json"), enabled.clone().into())),
+            body: Some((
+                HeaderValue::from_static("application/json"),
+                enabled.clone().into(),
+            )),
         };
         client.call(call).await
     })

@@ -167,7 +167,11 @@ impl WranglerLogin {
             Err(error @ LoginError::Refused { .. }) => {
                 // A refresh token serves once: wrangler may have used it between our reading and our asking.
                 let again = self.read()?;
-                if again.is_current() { Ok(again.token) } else { Err(error) }
+                if again.is_current() {
+                    Ok(again.token)
+                } else {
+                    Err(error)
+                }
             }
             Err(error) => Err(error),
         }
@@ -190,7 +194,11 @@ impl WranglerLogin {
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(CONTENT_LENGTH, HeaderValue::from(form.len()))
             .header(USER_AGENT, USER_AGENT_VALUE)
-            .body(Full::from(Bytes::from(form)).map_err(|never| match never {}).boxed_unsync())
+            .body(
+                Full::from(Bytes::from(form))
+                    .map_err(|never| match never {})
+                    .boxed_unsync(),
+            )
             .map_err(|_| unreachable("the token URL is not one that can be asked".to_owned()))?;
         let exchange = async {
             let response = self
@@ -214,22 +222,33 @@ impl WranglerLogin {
         if let Some(error) = answer.get("error") {
             // A word of the standard (RFC 6749, 5.2), or whatever this server puts there: shown only as far as it is a word.
             let word = error.as_str().unwrap_or("refused");
-            let word = word.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect();
+            let word = word
+                .chars()
+                .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
+                .take(64)
+                .collect();
             return Err(LoginError::Refused { error: word });
         }
         if status.is_success() {
             Ok(answer)
         } else {
-            Err(LoginError::Refused { error: format!("status {}", status.as_u16()) })
+            Err(LoginError::Refused {
+                error: format!("status {}", status.as_u16()),
+            })
         }
     }
 
     /// Writes what is new beside the rest of the file, whole or not at all.
     fn keep(&self, mut members: toml::Table, answer: &Value) -> Result<Secret, LoginError> {
-        let token = answer["access_token"].as_str().ok_or_else(|| LoginError::Refused {
-            error: "the answer has no token".to_owned(),
-        })?;
-        let lives = answer["expires_in"].as_i64().unwrap_or(0).clamp(0, 366 * 24 * 3600);
+        let token = answer["access_token"]
+            .as_str()
+            .ok_or_else(|| LoginError::Refused {
+                error: "the answer has no token".to_owned(),
+            })?;
+        let lives = answer["expires_in"]
+            .as_i64()
+            .unwrap_or(0)
+            .clamp(0, 366 * 24 * 3600);
         let ends = jiff::Timestamp::now()
             .checked_add(jiff::Span::new().seconds(lives))
             .map_or_else(|_| String::new(), |at| at.to_string());
@@ -255,7 +274,8 @@ impl WranglerLogin {
             file: self.0.file.clone(),
             source,
         };
-        let text = toml::to_string(members).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+        let text =
+            toml::to_string(members).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
         let folder = self.0.file.parent().unwrap_or(Path::new("."));
         // A temporary file is the user's alone from the start.
         let mut whole = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
@@ -308,6 +328,7 @@ impl fmt::Debug for WranglerLogin {
 
 impl Stored {
     fn is_current(&self) -> bool {
-        self.ends.is_some_and(|ends| jiff::Timestamp::now().as_second() + AHEAD < ends)
+        self.ends
+            .is_some_and(|ends| jiff::Timestamp::now().as_second() + AHEAD < ends)
     }
 }

@@ -98,14 +98,20 @@ pub(crate) fn load(source: &Source, env: Env<'_>) -> Result<(Project, Vec<Remote
         })
         .collect();
     let config = |error| CliError::new(Kind::Config, error);
-    let environment = source.environment.clone().or_else(|| env(env_vars::CLOUDFLARE_ENV));
+    let environment = source
+        .environment
+        .clone()
+        .or_else(|| env(env_vars::CLOUDFLARE_ENV));
     let project = Project::load_environment(&source.path, &keys, environment.as_deref()).map_err(config)?;
     let mut bindings = Vec::new();
     for entry in &project.bindings {
         if let Some(row) = Row::of(entry.kind).filter(|row| row.is_remote(&entry.entry)) {
             let upload = row.upload(&entry.name, &entry.entry);
             bindings.push(upload.map_err(|error| {
-                CliError::new(Kind::Config, anyhow::Error::new(error).context(project.file.display().to_string()))
+                CliError::new(
+                    Kind::Config,
+                    anyhow::Error::new(error).context(project.file.display().to_string()),
+                )
             })?);
         }
     }
@@ -123,7 +129,10 @@ pub(crate) async fn connect(source: Source, env: Env<'static>) -> Result<Line, C
     }
     let client = client(env)?;
     let account = account(&client, &project, env).await?;
-    let worker = project.name.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let worker = project
+        .name
+        .clone()
+        .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let folder = project.folder.clone();
     let session = PreviewSession::start(SessionOptions {
         api: EdgePreview::new(client.clone(), &account, &worker, exchange(folder.clone(), env)),
@@ -166,7 +175,10 @@ impl Line {
             let metadata = std::fs::metadata(file).ok()?;
             Some((metadata.modified().ok()?, metadata.len()))
         };
-        let (mut seen, mut last) = (stamp(&self.file), load(&self.source, env).map(|(_, bindings)| bindings).ok());
+        let (mut seen, mut last) = (
+            stamp(&self.file),
+            load(&self.source, env).map(|(_, bindings)| bindings).ok(),
+        );
         loop {
             tokio::time::sleep(LOOK).await;
             let now = stamp(&self.file);
@@ -176,10 +188,15 @@ impl Line {
             }
             seen = now;
             match load(&self.source, env) {
-                Err(error) => output::notice(&format!("{error}\nthe session goes on with the bindings it has")),
+                Err(error) => {
+                    output::notice(&format!("{error}\nthe session goes on with the bindings it has"))
+                }
                 Ok((_, bindings)) if last.as_ref() == Some(&bindings) => {}
                 Ok((_, bindings)) => {
-                    output::notice(&format!("{} has changed: updating the session", self.file.display()));
+                    output::notice(&format!(
+                        "{} has changed: updating the session",
+                        self.file.display()
+                    ));
                     last = Some(bindings.clone());
                     self.session.change(bindings);
                 }
@@ -236,7 +253,11 @@ fn news() -> OnNews {
 
 /// An error of the API, with its exit code and the next step.
 pub(crate) fn told(error: ApiError) -> CliError {
-    let kind = if error.is_authentication() { Kind::Auth } else { Kind::Remote };
+    let kind = if error.is_authentication() {
+        Kind::Auth
+    } else {
+        Kind::Remote
+    };
     let advice = error.advice();
     let error = CliError::new(kind, error);
     match advice {

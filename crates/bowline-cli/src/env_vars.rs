@@ -95,10 +95,17 @@ pub(crate) fn cloudflared_folder(env: Env<'_>) -> Option<std::path::PathBuf> {
 /// The file of wrangler's login: in `$HOME/.wrangler` if there is such a folder, otherwise in that of the user's settings.
 pub(crate) fn wrangler_login(env: Env<'_>) -> Option<std::path::PathBuf> {
     let home = env(HOME).map(std::path::PathBuf::from);
-    let own = home.as_ref().map(|home| home.join(".wrangler")).filter(|folder| folder.is_dir());
+    let own = home
+        .as_ref()
+        .map(|home| home.join(".wrangler"))
+        .filter(|folder| folder.is_dir());
     let folder = own.or_else(|| {
         let settings = env(XDG_CONFIG_HOME).map(std::path::PathBuf::from);
-        Some(settings.or_else(|| Some(home?.join(".config")))?.join(".wrangler"))
+        Some(
+            settings
+                .or_else(|| Some(home?.join(".config")))?
+                .join(".wrangler"),
+        )
     })?;
     Some(folder.join("config/default.toml"))
 }

@@ -218,11 +218,18 @@ impl Reader<'_> {
             Some(_) => return Err(self.member(&format!("env.{environment}"), "must be an object")),
             None => {
                 let names: Vec<&str> = known.keys().map(String::as_str).collect();
-                let names = if names.is_empty() { "none".into() } else { names.join(", ") };
+                let names = if names.is_empty() {
+                    "none".into()
+                } else {
+                    names.join(", ")
+                };
                 return Err(self.member("env", &format!("has no `{environment}`; there is {names}")));
             }
         };
-        let bound = |key: &str| keys.iter().any(|one| one.wrangler_key.split('.').next() == Some(key));
+        let bound = |key: &str| {
+            keys.iter()
+                .any(|one| one.wrangler_key.split('.').next() == Some(key))
+        };
         self.members.retain(|key, _| key != "vars" && !bound(key));
         if !own.contains_key("name")
             && let Some(Value::String(name)) = self.members.get_mut("name")
@@ -383,18 +390,31 @@ mod tests {
         fs::write(folder.path().join("wrangler.jsonc"), text).unwrap();
         let load = |environment| Project::load_environment(folder.path(), &keys, environment);
         let names = |project: &Project| -> Vec<String> {
-            project.bindings.iter().map(|binding| binding.name.clone()).collect()
+            project
+                .bindings
+                .iter()
+                .map(|binding| binding.name.clone())
+                .collect()
         };
         let top = load(None).unwrap();
-        assert_eq!((top.name.as_deref(), names(&top)), (Some("app"), vec!["X".into(), "Q".into()]));
+        assert_eq!(
+            (top.name.as_deref(), names(&top)),
+            (Some("app"), vec!["X".into(), "Q".into()])
+        );
         assert_eq!(top.warnings.len(), 1, "`outer` itself: {:?}", top.warnings);
         let stage = load(Some("stage")).unwrap();
-        assert_eq!((stage.name.as_deref(), names(&stage)), (Some("app-stage"), vec!["Y".to_owned()]));
+        assert_eq!(
+            (stage.name.as_deref(), names(&stage)),
+            (Some("app-stage"), vec!["Y".to_owned()])
+        );
         assert!(stage.main.unwrap().ends_with("b.js") && stage.vars.is_empty());
         assert_eq!(stage.account_id.as_deref(), Some("acc"));
         assert_eq!(load(Some("live")).unwrap().name.as_deref(), Some("other"));
         let error = load(Some("gone")).unwrap_err().to_string();
-        assert!(error.ends_with("`env` has no `gone`; there is stage, live"), "{error}");
+        assert!(
+            error.ends_with("`env` has no `gone`; there is stage, live"),
+            "{error}"
+        );
     }
 
     #[test]

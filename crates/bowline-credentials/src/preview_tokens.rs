@@ -118,7 +118,8 @@ impl PreviewTokens {
 
     /// The next token after one that turned out to be dead.
     pub async fn newer_than(&self, generation: u64) -> Result<PreviewToken, NoPreview> {
-        let good = |token: &Option<PreviewToken>| token.as_ref().is_some_and(|token| token.generation > generation);
+        let good =
+            |token: &Option<PreviewToken>| token.as_ref().is_some_and(|token| token.generation > generation);
         if let Some(token) = self.current.borrow().clone()
             && token.generation > generation
         {

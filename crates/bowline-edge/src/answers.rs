@@ -36,7 +36,12 @@ pub(crate) fn error(status: StatusCode, code: u32, message: &str) -> Response<Bo
 
 /// The error that a fault asked for: the status and words that go with the code, as far as they are known.
 pub(crate) fn coded(code: u32) -> Response<Body> {
-    let (status, message) = match code {
+    coded_as(code, None)
+}
+
+/// [`coded`], with another status.
+pub(crate) fn coded_as(code: u32, status: Option<u16>) -> Response<Body> {
+    let (usual, message) = match code {
         9106 => (
             StatusCode::BAD_REQUEST,
             "Missing X-Auth-Key, X-Auth-Email or Authorization headers",
@@ -58,6 +63,9 @@ pub(crate) fn coded(code: u32) -> Response<Body> {
         ),
         _ => (StatusCode::BAD_REQUEST, "A fault on demand"),
     };
+    let status = status
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .unwrap_or(usual);
     error(status, code, message)
 }
 

@@ -160,7 +160,7 @@ impl Api {
             }
             Action::Html => answers::html(),
             Action::Status(status, wait) => answers::bare(status, wait),
-            Action::Code(code) => answers::coded(code),
+            Action::Code(code, status) => answers::coded_as(code, status),
             Action::Delay(_) | Action::Gone | Action::Unknown => answers::bare(500, None),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! | call | does |
 //! |---|---|
-//! | `GET /control` | what there is: mode of Access, faults left, previews |
+//! | `GET /control` | what there is: mode of Access, faults left, previews, open tails, connections of a [`Line`](crate::Line) |
 //! | `PUT /control/faults` | replaces the faults, one a line |
 //! | `PUT /control/access` | sets the mode of Access: `service-auth`, `login`, `off` |
 //! | `POST /control/expire/sessions`, `…/previews` | ends all tokens of a kind now |
@@ -10,6 +10,7 @@
 //! | `GET`, `DELETE /control/log` | the last requests, without credentials |
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bowline_binding::{Body, collect_boxed};
 use bowline_gateway::{Connection, Service};
@@ -90,7 +91,7 @@ impl Service for Control {
             StatusCode::OK,
             &json!({
                 "access": state.access.mode().to_string(), "faults": state.faults.list(), "previews": scripts,
-                "tails": state.tails.open_sockets(),
+                "tails": state.tails.open_sockets(), "connections": state.connections.load(Ordering::Relaxed),
             }),
         )
     }

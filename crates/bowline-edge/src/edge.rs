@@ -88,7 +88,7 @@ impl Edge {
             Action::Status(status, wait) => answers::bare(status, wait),
             Action::Gone => answers::product_gone(),
             Action::Unknown => answers::unknown_preview(),
-            Action::Code(code) => answers::coded(code),
+            Action::Code(code, status) => answers::coded_as(code, status),
             Action::Delay(_) => answers::bare(500, None),
         }
     }

@@ -52,8 +52,8 @@ pub(crate) enum Action {
     Html,
     /// A bare status; with it, how many seconds to wait.
     Status(u16, Option<u32>),
-    /// An error of the API.
-    Code(u32),
+    /// An error of the API, with a status of its own or the one that goes with the code.
+    Code(u32, Option<u16>),
     /// `error code: 1031`: a product's own session is gone.
     Gone,
     /// The answer of an edge that does not know the preview token.
@@ -64,7 +64,7 @@ pub(crate) enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a fault: write STEP:ACTION[*TIMES], STEP one of api, session, exchange, subdomain, upload, edge, ACTION one of \
-     hang, reset, html, delay=MILLISECONDS, status=N, status=N/RETRY_AFTER_SECONDS, code=N (not edge), gone and unknown (edge only)"
+     hang, reset, html, delay=MILLISECONDS, status=N, status=N/RETRY_AFTER_SECONDS, code=N, code=N/STATUS (not edge), gone and unknown (edge only)"
 )]
 pub struct FaultError(String);
 
@@ -101,22 +101,29 @@ impl FromStr for Fault {
             ("delay", Some(value)) => {
                 Action::Delay(Duration::from_millis(number(value)?.into()).min(LONGEST_DELAY))
             }
-            ("code", Some(value)) if at != Step::Edge => Action::Code(number(value)?),
+            ("code", Some(value)) if at != Step::Edge => {
+                let (code, status) = match value.split_once('/') {
+                    Some((code, status)) => (code, Some(http_status(status).ok_or_else(wrong)?)),
+                    None => (value, None),
+                };
+                Action::Code(number(code)?, status)
+            }
             ("status", Some(value)) => {
                 let (status, wait) = match value.split_once('/') {
                     Some((status, wait)) => (status, Some(number(wait)?)),
                     None => (value, None),
                 };
-                let status = status.parse().map_err(|_| wrong())?;
-                if !(200..600).contains(&status) {
-                    return Err(wrong());
-                }
-                Action::Status(status, wait)
+                Action::Status(http_status(status).ok_or_else(wrong)?, wait)
             }
             _ => return Err(wrong()),
         };
         Ok(Self { at, action, left })
     }
+}
+
+/// A status that ends an exchange.
+fn http_status(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|status| (200..600).contains(status))
 }
 
 impl fmt::Display for Fault {
@@ -130,7 +137,8 @@ impl fmt::Display for Fault {
             Action::Html => f.write_str("html")?,
             Action::Status(status, None) => write!(f, "status={status}")?,
             Action::Status(status, Some(wait)) => write!(f, "status={status}/{wait}")?,
-            Action::Code(code) => write!(f, "code={code}")?,
+            Action::Code(code, None) => write!(f, "code={code}")?,
+            Action::Code(code, Some(status)) => write!(f, "code={code}/{status}")?,
             Action::Gone => f.write_str("gone")?,
             Action::Unknown => f.write_str("unknown")?,
         }
@@ -198,6 +206,7 @@ mod tests {
             "api:hang",
             "session:status=503*2",
             "subdomain:code=10007*1",
+            "upload:code=10013/500*1",
             "upload:status=429/2",
             "exchange:html",
             "edge:delay=200",
@@ -221,6 +230,7 @@ mod tests {
             "api:delay=x",
             "api:hang*x",
             "api:code=1*2*3",
+            "api:code=1/99",
         ] {
             assert!(bad.parse::<Fault>().is_err(), "{bad}");
         }
@@ -237,7 +247,10 @@ mod tests {
         let delay = Duration::from_millis(5);
         let struck = |action| Strike { delay, action };
         assert_eq!(faults.strike(Step::Edge), Strike::default());
-        assert_eq!(faults.strike(Step::Upload), struck(Some(Action::Code(10049))));
+        assert_eq!(
+            faults.strike(Step::Upload),
+            struck(Some(Action::Code(10049, None)))
+        );
         assert_eq!(faults.strike(Step::Upload), struck(Some(Action::Hang)));
         assert_eq!(faults.strike(Step::Upload), struck(None));
         assert_eq!(faults.list(), ["api:delay=5"]);

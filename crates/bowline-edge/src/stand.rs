@@ -1,7 +1,7 @@
 //! The stand-in's state: an account, its sessions and previews.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -87,6 +87,7 @@ pub(crate) struct State {
     pub(crate) journal: Journal,
     pub(crate) access: Access,
     registered: AtomicBool,
+    pub(crate) connections: Arc<AtomicU64>,
     pub(crate) sessions: Tokens<()>,
     /// What an exchange URL stands for.
     pub(crate) tickets: Tokens<()>,
@@ -127,6 +128,7 @@ impl Stand {
             faults: Faults::default(),
             journal: Journal::default(),
             sessions: Tokens::default(),
+            connections: Arc::default(),
             tickets: Tokens::default(),
             previews: Tokens::default(),
             tails: Tails::default(),
@@ -142,6 +144,11 @@ impl Stand {
     /// What goes wrong on demand.
     pub fn faults(&self) -> &Faults {
         &self.0.faults
+    }
+
+    /// Where a [`Line`](crate::Line) in front of the edge counts its connections; the control interface shows it.
+    pub fn connections(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.0.connections)
     }
 
     /// The API and the control interface.

@@ -185,21 +185,24 @@ impl Proxy {
             .then(|| hyper::upgrade::on(&mut request));
         let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
         let form = Form::accepted(request.headers());
-        let warm = self.0.warm.as_ref().filter(|_| flow == Flow::Rpc && key.is_some());
-        if let (Some(warm), Some(key)) = (warm, &key) {
-            let spare = warm.take(path, &request, self.generation());
-            for kind in warm.lacking(path, &request) {
-                tokio::spawn(self.clone().warm_up(kind));
+        let kind = (self.0.warm.is_some() && flow == Flow::Rpc).then(|| Kind::of(path, &request));
+        let spare = kind.as_ref().and_then(|kind| {
+            let spare = self.0.warm.as_ref()?.take(kind, self.generation())?;
+            Some((spare, key.as_ref().and_then(switching)?))
+        });
+        if let (Some((remote, response)), Some(kind)) = (spare, &kind) {
+            if let Some(local) = upgrade {
+                self.join(local, std::future::ready(Ok(remote)));
             }
-            if let (Some(remote), Some(response)) = (spare, switching(key)) {
-                if let Some(local) = upgrade {
-                    self.join(local, std::future::ready(Ok(remote)));
-                }
-                return response;
-            }
+            self.warm_up(kind);
+            return response;
         }
         match (self.exchange(path, request).await, upgrade) {
             (Ok(response), Some(local)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                // Only now: what is refused once would be refused again.
+                if let Some(kind) = &kind {
+                    self.warm_up(kind);
+                }
                 self.splice(response, local)
             }
             (Ok(response), _) => response,
@@ -280,13 +283,24 @@ impl Proxy {
         self.0.preview.as_ref().map_or(0, PreviewTokens::generation)
     }
 
-    /// Opens a connection for a later call, and closes it again if there is none.
-    async fn warm_up(self, kind: Kind) {
+    /// Opens connections for later calls of a kind that has just been used.
+    fn warm_up(&self, kind: &Kind) {
+        if let Some(warm) = &self.0.warm {
+            for _ in 0..warm.lacking(kind) {
+                tokio::spawn(self.clone().open_spare(kind.clone()));
+            }
+        }
+    }
+
+    /// Opens a connection, and closes it again if there is no call for it.
+    async fn open_spare(self, kind: Kind) {
         let Some(warm) = &self.0.warm else { return };
         let generation = self.generation();
         let key = tokio_tungstenite::tungstenite::handshake::client::generate_key();
         // Base64 is a header's value.
-        let Ok(key) = HeaderValue::from_str(&key) else { return };
+        let Ok(key) = HeaderValue::from_str(&key) else {
+            return;
+        };
         let opened = async {
             let (path, request) = kind.request::<Empty<Bytes>>(key);
             let mut response = self.exchange(&path, request).await.ok()?;
@@ -294,7 +308,10 @@ impl Proxy {
                 return None;
             }
             let upgraded = hyper::upgrade::on(&mut response);
-            tokio::time::timeout(self.0.deadlines.upgrade, upgraded).await.ok()?.ok()
+            tokio::time::timeout(self.0.deadlines.upgrade, upgraded)
+                .await
+                .ok()?
+                .ok()
         };
         let opened = tokio::select! {
             opened = opened => opened,
@@ -607,7 +624,10 @@ async fn read_prefix(mut body: hyper::body::Incoming, deadline: Duration) -> (By
 }
 
 /// A body that was looked at, put together again.
-pub(crate) fn replay(read: Vec<Result<Frame<Bytes>, Box<dyn std::error::Error + Send + Sync>>>, rest: Body) -> Body {
+pub(crate) fn replay(
+    read: Vec<Result<Frame<Bytes>, Box<dyn std::error::Error + Send + Sync>>>,
+    rest: Body,
+) -> Body {
     use futures_util::StreamExt;
     let rest = http_body_util::BodyStream::new(rest);
     StreamBody::new(futures_util::stream::iter(read).chain(rest)).boxed_unsync()

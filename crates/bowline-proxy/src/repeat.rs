@@ -94,7 +94,9 @@ impl Repeat {
                 for chunk in &memory.chunks {
                     all.extend_from_slice(chunk);
                 }
-                Full::from(all.freeze()).map_err(|never| match never {}).boxed_unsync()
+                Full::from(all.freeze())
+                    .map_err(|never| match never {})
+                    .boxed_unsync()
             }
         };
         Some(self.head.clone().map(|()| body))
@@ -163,7 +165,9 @@ mod tests {
 
     fn request(chunks: Vec<Bytes>) -> Request<Body> {
         let frames = chunks.into_iter().map(|chunk| Ok(Frame::data(chunk)));
-        Request::post("http://a/").body(StreamBody::new(stream::iter(frames)).boxed_unsync()).unwrap()
+        Request::post("http://a/")
+            .body(StreamBody::new(stream::iter(frames)).boxed_unsync())
+            .unwrap()
     }
 
     const SOON: Duration = Duration::from_secs(5);

@@ -148,14 +148,14 @@ pub(crate) fn no_preview(binding: &str, host: &str, error: NoPreview) -> Failure
     }
 }
 
-/// A request that found the preview session at its end and cannot be sent a second time.
+/// A request that found the preview session at its end, and whose body is gone; or that found the next one at its end, too.
 pub(crate) fn preview_ended(binding: &str, host: &str) -> Failure {
     Failure {
         hop: Hop::Preview,
         status: StatusCode::SERVICE_UNAVAILABLE,
         text: format!(
-            "bowline: binding \"{binding}\": {} {host} had ended (503), and the call's body is too large to be kept for a \
-             second attempt.\nThe call reached no Worker. The session is being renewed: make the call again.\n",
+            "bowline: binding \"{binding}\": {} {host} had ended (503), and the call was not sent a second time.\nIt reached no \
+             Worker. The session is being renewed: make the call again.\n",
             Hop::Preview.words()
         ),
     }

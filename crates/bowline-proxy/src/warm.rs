@@ -25,7 +25,7 @@ const MOST: usize = 8;
 const KINDS: usize = 32;
 
 /// One kind of upgrade: what a client asks for, but for its key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Kind {
     path: String,
     query: Option<String>,
@@ -61,21 +61,14 @@ impl Kind {
         }
     }
 
-    fn is<B>(&self, path: &str, request: &Request<B>) -> bool {
-        let theirs = request.headers();
-        self.path == path
-            && self.query.as_deref() == request.uri().query()
-            && theirs.len() == self.headers.len() + 1
-            && self
-                .headers
-                .keys()
-                .all(|name| theirs.get_all(name) == self.headers.get_all(name))
-    }
-
     /// The path, and the same upgrade with a key of its own.
     pub(crate) fn request<B: Default>(&self, key: http::HeaderValue) -> (String, Request<B>) {
         let mut request = Request::new(B::default());
-        let query = self.query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
+        let query = self
+            .query
+            .as_deref()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
         // It came as a URI of this form.
         *request.uri_mut() = format!("/{query}").parse().unwrap_or(Uri::from_static("/"));
         *request.headers_mut() = self.headers.clone();
@@ -85,52 +78,36 @@ impl Kind {
 }
 
 impl Warm {
-    /// A connection for this upgrade, if one is ready, and how many to open now. `generation` is that of the preview session:
-    /// connections of an earlier one end at bindings of an earlier upload.
-    pub(crate) fn take<B>(
-        &self,
-        path: &str,
-        request: &Request<B>,
-        generation: u64,
-    ) -> Option<TokioIo<Upgraded>> {
+    /// A connection for this kind of upgrade, if one is ready. `generation` is that of the preview session: connections of an
+    /// earlier one end at bindings of an earlier upload.
+    pub(crate) fn take(&self, kind: &Kind, generation: u64) -> Option<TokioIo<Upgraded>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = all.iter().position(|kept| kept.kind.is(path, request))?;
-        let mut kept = all.remove(at)?;
-        let mut taken = None;
+        let kept = all.iter_mut().find(|kept| kept.kind == *kind)?;
         while let Some(mut spare) = kept.spares.pop_front() {
-            let good = spare.generation == generation && spare.since.elapsed() < IDLE && spare.is_open();
-            if good {
-                taken = Some(spare.stream);
-                break;
+            if spare.generation == generation && spare.since.elapsed() < IDLE && spare.is_open() {
+                return Some(spare.stream);
             }
         }
-        if taken.is_none() {
-            kept.wanted = (kept.wanted * 2).clamp(1, MOST);
-        }
-        all.push_front(kept);
-        taken
+        // More were asked for than there were.
+        kept.wanted = (kept.wanted * 2).clamp(1, MOST);
+        None
     }
 
-    /// The kinds of connection to open for this upgrade, each of which ends in [`Warm::put`] or [`Warm::failed`].
-    pub(crate) fn lacking<B>(&self, path: &str, request: &Request<B>) -> Vec<Kind> {
+    /// How many connections to open for a kind that has just been used; each ends in [`Warm::put`] or [`Warm::failed`].
+    pub(crate) fn lacking(&self, kind: &Kind) -> usize {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !all.front().is_some_and(|kept| kept.kind.is(path, request)) {
-            let found = all.iter().position(|kept| kept.kind.is(path, request));
-            let kept = found.and_then(|at| all.remove(at)).unwrap_or_else(|| Kept {
-                kind: Kind::of(path, request),
-                spares: VecDeque::new(),
-                opening: 0,
-                wanted: 1,
-            });
-            all.push_front(kept);
-            all.truncate(KINDS);
-        }
-        let Some(kept) = all.front_mut() else {
-            return Vec::new();
-        };
+        let found = all.iter().position(|kept| kept.kind == *kind);
+        let mut kept = found.and_then(|at| all.remove(at)).unwrap_or_else(|| Kept {
+            kind: kind.clone(),
+            spares: VecDeque::new(),
+            opening: 0,
+            wanted: 1,
+        });
         let missing = kept.wanted.saturating_sub(kept.spares.len() + kept.opening);
         kept.opening += missing;
-        vec![kept.kind.clone(); missing]
+        all.push_front(kept);
+        all.truncate(KINDS);
+        missing
     }
 
     /// Keeps a connection that was opened for `kind`.
@@ -171,10 +148,7 @@ impl Warm {
 
     fn change(&self, kind: &Kind, change: impl FnOnce(&mut Kept)) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |kept: &&mut Kept| {
-            kept.kind.path == kind.path && kept.kind.query == kind.query && kept.kind.headers == kind.headers
-        };
-        if let Some(kept) = all.iter_mut().find(same) {
+        if let Some(kept) = all.iter_mut().find(|kept| kept.kind == *kind) {
             change(kept);
         }
     }

@@ -88,7 +88,13 @@ pub static ROWS: &[Row] = &{
     const WRAPPED: bool = false;
     [
         previewed(
-            row("kv_namespace", "kv_namespaces", Asked, RAW, &[("id", "namespace_id", MUST)]),
+            row(
+                "kv_namespace",
+                "kv_namespaces",
+                Asked,
+                RAW,
+                &[("id", "namespace_id", MUST)],
+            ),
             "preview_id",
         ),
         previewed(
@@ -97,7 +103,10 @@ pub static ROWS: &[Row] = &{
                 "r2_buckets",
                 Asked,
                 RAW,
-                &[("bucket_name", "bucket_name", MUST), ("jurisdiction", "jurisdiction", MAY)],
+                &[
+                    ("bucket_name", "bucket_name", MUST),
+                    ("jurisdiction", "jurisdiction", MAY),
+                ],
             ),
             "preview_bucket_name",
         ),
@@ -107,7 +116,10 @@ pub static ROWS: &[Row] = &{
                 "d1_databases",
                 Asked,
                 RAW,
-                &[("database_id", "id", MUST), ("database_internal_env", "internalEnv", MAY)],
+                &[
+                    ("database_id", "id", MUST),
+                    ("database_internal_env", "internalEnv", MAY),
+                ],
             ),
             "preview_database_id",
         ),
@@ -116,9 +128,18 @@ pub static ROWS: &[Row] = &{
             "queues.producers",
             Asked,
             RAW,
-            &[("queue", "queue_name", MUST), ("delivery_delay", "delivery_delay", MAY)],
+            &[
+                ("queue", "queue_name", MUST),
+                ("delivery_delay", "delivery_delay", MAY),
+            ],
         ),
-        row("vectorize", "vectorize", Asked, RAW, &[("index_name", "index_name", MUST)]),
+        row(
+            "vectorize",
+            "vectorize",
+            Asked,
+            RAW,
+            &[("index_name", "index_name", MUST)],
+        ),
         row("ai", "ai", Always, RAW, &[("staging", "staging", MAY)]),
         row("images", "images", Asked, RAW, &[]),
         row("browser", "browser", Asked, RAW, &[]),
@@ -151,12 +172,22 @@ pub static ROWS: &[Row] = &{
                 WRAPPED,
                 &[
                     ("destination_address", "destination_address", MAY),
-                    ("allowed_destination_addresses", "allowed_destination_addresses", MAY),
+                    (
+                        "allowed_destination_addresses",
+                        "allowed_destination_addresses",
+                        MAY,
+                    ),
                     ("allowed_sender_addresses", "allowed_sender_addresses", MAY),
                 ],
             )
         },
-        row("vpc_service", "vpc_services", Always, WRAPPED, &[("service_id", "service_id", MUST)]),
+        row(
+            "vpc_service",
+            "vpc_services",
+            Always,
+            WRAPPED,
+            &[("service_id", "service_id", MUST)],
+        ),
         row(
             "vpc_network",
             "vpc_networks",
@@ -171,9 +202,27 @@ pub static ROWS: &[Row] = &{
             WRAPPED,
             &[("certificate_id", "certificate_id", MUST)],
         ),
-        row("artifacts", "artifacts", Asked, WRAPPED, &[("namespace", "namespace", MUST)]),
-        row("agent_memory", "agent_memory", Always, WRAPPED, &[("namespace", "namespace", MUST)]),
-        row("ai_search", "ai_search", Always, WRAPPED, &[("instance_name", "instance_name", MUST)]),
+        row(
+            "artifacts",
+            "artifacts",
+            Asked,
+            WRAPPED,
+            &[("namespace", "namespace", MUST)],
+        ),
+        row(
+            "agent_memory",
+            "agent_memory",
+            Always,
+            WRAPPED,
+            &[("namespace", "namespace", MUST)],
+        ),
+        row(
+            "ai_search",
+            "ai_search",
+            Always,
+            WRAPPED,
+            &[("instance_name", "instance_name", MUST)],
+        ),
         row(
             "ai_search_namespace",
             "ai_search_namespaces",
@@ -182,7 +231,13 @@ pub static ROWS: &[Row] = &{
             &[("namespace", "namespace", MUST)],
         ),
         row("hyperdrive", "hyperdrive", Asked, WRAPPED, &[("id", "id", MUST)]),
-        row("flagship", "flagship", Asked, WRAPPED, &[("app_id", "app_id", MUST)]),
+        row(
+            "flagship",
+            "flagship",
+            Asked,
+            WRAPPED,
+            &[("app_id", "app_id", MUST)],
+        ),
         row(
             "analytics_engine",
             "analytics_engine_datasets",
@@ -229,7 +284,10 @@ impl Row {
         upload.insert("name".into(), name.into());
         upload.insert("type".into(), self.type_name.into());
         for (index, (from, to, must)) in self.members.iter().enumerate() {
-            let preview = self.preview.filter(|_| index == 0).and_then(|name| entry.get(name));
+            let preview = self
+                .preview
+                .filter(|_| index == 0)
+                .and_then(|name| entry.get(name));
             match preview.or_else(|| entry.get(from)) {
                 Some(value) => {
                     upload.insert((*to).into(), value.clone());
@@ -285,7 +343,11 @@ mod tests {
                 json!({"binding": "B", "database_id": "d", "preview_database_id": "p"}),
                 json!({"name": "B", "type": "d1", "id": "p", "raw": true}),
             ),
-            ("ai", json!({"binding": "B"}), json!({"name": "B", "type": "ai", "raw": true})),
+            (
+                "ai",
+                json!({"binding": "B"}),
+                json!({"name": "B", "type": "ai", "raw": true}),
+            ),
             (
                 "service",
                 json!({"binding": "B", "service": "s", "entrypoint": "E", "props": {"a": 1}, "remote": true}),

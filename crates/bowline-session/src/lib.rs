@@ -12,6 +12,10 @@
 //! [`bowline_credentials::PreviewTokens`]. The text of the proxy Worker lies in `worker/` and is one Worker for both uses:
 //! uploaded for a session, or deployed behind Access.
 //!
+//! What is known of Cloudflare's side is what unmodified wrangler 4.164 does against stand-ins. Not compared with Cloudflare
+//! itself: how long tokens really live, where `exchange_url` and `tail_url` lead, whether a *deployed* Worker may have raw
+//! bindings, and the limits on uploads.
+//!
 //! Not here: the calls themselves (`bowline-api`), carrying requests (`bowline-proxy`), reading configurations and printing
 //! (`bowline-cli`).
 

@@ -302,7 +302,9 @@ impl Lifecycle {
         match self.state {
             State::Opening(Opening { attempts }) => {
                 if fault == Fault::SessionEnded && attempts < FIRST_ATTEMPTS {
-                    self.state = State::Opening(Opening { attempts: attempts + 1 });
+                    self.state = State::Opening(Opening {
+                        attempts: attempts + 1,
+                    });
                     self.steps.push_back(Step::Run(Job::Open));
                 } else {
                     self.state = State::Over;
@@ -329,7 +331,11 @@ impl Lifecycle {
                     }
                 };
                 // They changed meanwhile: the next attempt has them, and need not wait for what failed without.
-                let pause = if std::mem::take(&mut self.changed) { least } else { pause };
+                let pause = if std::mem::take(&mut self.changed) {
+                    least
+                } else {
+                    pause
+                };
                 self.steps.push_back(Step::Tell(Told::Failed {
                     again_in: pause,
                     held: next.held,

@@ -98,6 +98,9 @@ mod tests {
     fn a_gate_of_a_team() {
         let gate = AccessGate::new("team.cloudflareaccess.com", "aud");
         assert_eq!(gate, AccessGate::new("https://team.cloudflareaccess.com/", "aud"));
-        assert_eq!(gate.certificates, "https://team.cloudflareaccess.com/cdn-cgi/access/certs");
+        assert_eq!(
+            gate.certificates,
+            "https://team.cloudflareaccess.com/cdn-cgi/access/certs"
+        );
     }
 }

@@ -250,10 +250,9 @@ impl Driver {
             if let Some(next) = self.steps() {
                 work = Some(next);
             }
-            let wait = self
-                .lifecycle
-                .poll_timeout()
-                .map_or(GLANCE, |at| at.saturating_duration_since(self.clock.now()).min(GLANCE));
+            let wait = self.lifecycle.poll_timeout().map_or(GLANCE, |at| {
+                at.saturating_duration_since(self.clock.now()).min(GLANCE)
+            });
             tokio::select! {
                 brought = async { match &mut work {
                     Some(work) => work.await,
@@ -320,7 +319,9 @@ impl Driver {
     }
 
     fn publish(&mut self, generation: u64) {
-        let Some(Ok(preview)) = self.ended.take() else { return };
+        let Some(Ok(preview)) = self.ended.take() else {
+            return;
+        };
         if let Ok(token) = PreviewToken::new(&preview.token, generation) {
             self.source.publish(token);
         }

@@ -57,11 +57,16 @@ async fn read(http: &Http, url: &Secret, tell: &impl Fn(&Log)) -> Result<(), &'s
         .header(USER_AGENT, concat!("bowline/", env!("CARGO_PKG_VERSION")))
         .body(Empty::new().map_err(|never| match never {}).boxed_unsync())
         .map_err(|_| "its URL is none")?;
-    let response = http.upgrade(request).await.map_err(|_| "its host cannot be reached")?;
+    let response = http
+        .upgrade(request)
+        .await
+        .map_err(|_| "its host cannot be reached")?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err("the upgrade was refused");
     }
-    let stream = hyper::upgrade::on(response).await.map_err(|_| "the upgrade failed")?;
+    let stream = hyper::upgrade::on(response)
+        .await
+        .map_err(|_| "the upgrade failed")?;
     let config = WebSocketConfig::default()
         .max_message_size(Some(LARGEST))
         .max_frame_size(Some(LARGEST));
@@ -125,7 +130,8 @@ mod tests {
 
     #[test]
     fn logs_and_exceptions() {
-        let message = br#"{"logs": [{"level": "warn", "message": ["a", {"b": 1}, "\u001b[31mc"]}, {"message": "d"}],
+        let message =
+            br#"{"logs": [{"level": "warn", "message": ["a", {"b": 1}, "\u001b[31mc"]}, {"message": "d"}],
             "exceptions": [{"name": "TypeError", "message": "no", "stack": "  at x"}], "outcome": "ok"}"#;
         let log = |level: &str, text: &str| Log {
             level: level.into(),

@@ -26,6 +26,7 @@ SOFTWARE.
 
 // crates/bowline-session/worker/proxy-worker.js
 import { EmailMessage } from "cloudflare:email";
+import { RpcTarget, ServiceStub } from "cloudflare:workers";
 
 // node_modules/capnweb/dist/index-workers.js
 import * as cfw from "cloudflare:workers";
@@ -3041,6 +3042,7 @@ function cutReason(text) {
   return new TextDecoder().decode(bytes2.subarray(0, end));
 }
 async function splice(socket, webSocket) {
+  webSocket.binaryType = "arraybuffer";
   const writer = socket.writable.getWriter();
   const reader = socket.readable.getReader();
   let open = true;
@@ -3186,6 +3188,14 @@ function chosen({ binding, type }, options) {
   }
   return binding.get(parsed?.name, parsed?.args, parsed?.options);
 }
+function forwarded(target) {
+  if (target instanceof ServiceStub) return target;
+  return new Proxy(new RpcTarget(), {
+    get(own, name) {
+      return typeof name === "symbol" || name === "then" ? own[name] : (...args) => target[name](...args);
+    }
+  });
+}
 var mains = {
   send_email: (binding) => ({
     send(message) {
@@ -3209,7 +3219,7 @@ var mains = {
 function rpc(request, env, url) {
   const found = find(env, url.searchParams.get("MF-Binding"));
   const main = mains[found.type]?.(found.binding) ?? chosen(found, url.searchParams.get("MF-Dispatch-Namespace-Options"));
-  return newWorkersWebSocketRpcResponse(request, main);
+  return newWorkersWebSocketRpcResponse(request, found.type === "dispatch_namespace" ? forwarded(main) : main);
 }
 function connect(request, env, context) {
   const address = request.headers.get("MF-Connect-Address");

@@ -3,6 +3,7 @@
 // Uploaded for a preview session, or deployed behind Access. `SETTINGS` stands in front of this text in every upload:
 //   { types: { BINDING: TYPE, … }, access?: { issuer, certificates, audiences } }
 import { EmailMessage } from "cloudflare:email";
+import { RpcTarget, ServiceStub } from "cloudflare:workers";
 import { newWorkersWebSocketRpcResponse } from "capnweb";
 import { splice } from "../../bowline-workerd/shim/tunnel.js";
 import { admit } from "./access.js";
@@ -32,6 +33,17 @@ function chosen({ binding, type }, options) {
   return binding.get(parsed?.name, parsed?.args, parsed?.options);
 }
 
+// A dispatcher gives a stub, which travels as it is; where its bindings are made of JavaScript, an object that does not.
+function forwarded(target) {
+  if (target instanceof ServiceStub) return target;
+  return new Proxy(new RpcTarget(), {
+    get(own, name) {
+      // `then` is asked for by whoever awaits it.
+      return typeof name === "symbol" || name === "then" ? own[name] : (...args) => target[name](...args);
+    },
+  });
+}
+
 // What a session's main object is. Most bindings are one as they are; these are made of things that do not travel.
 const mains = {
   send_email: (binding) => ({
@@ -56,9 +68,8 @@ const mains = {
 
 function rpc(request, env, url) {
   const found = find(env, url.searchParams.get("MF-Binding"));
-  const main = mains[found.type]?.(found.binding)
-    ?? chosen(found, url.searchParams.get("MF-Dispatch-Namespace-Options"));
-  return newWorkersWebSocketRpcResponse(request, main);
+  const main = mains[found.type]?.(found.binding) ?? chosen(found, url.searchParams.get("MF-Dispatch-Namespace-Options"));
+  return newWorkersWebSocketRpcResponse(request, found.type === "dispatch_namespace" ? forwarded(main) : main);
 }
 
 function connect(request, env, context) {

@@ -10,6 +10,8 @@ function cutReason(text) {
 
 // Bytes both ways until either side ends. Close codes: 1000 is the end of the stream, 1011 a failure with its reason.
 export async function splice(socket, webSocket) {
+  // By its compatibility date a Worker gets blobs otherwise, which cannot be read at once.
+  webSocket.binaryType = "arraybuffer";
   const writer = socket.writable.getWriter();
   const reader = socket.readable.getReader();
   let open = true;

@@ -119,6 +119,8 @@ impl Inside {
         let mut child = command
             .env("CLOUDFLARE_API_TOKEN", API_TOKEN)
             .env("CI", "true")
+            .env("NO_COLOR", "1")
+            .env("WRANGLER_CACHE_DIR", project.folder().join("cache"))
             .env("HOME", project.folder())
             .env("WRANGLER_REGISTRY_PATH", project.folder().join("registry"))
             .env("WRANGLER_HIDE_BANNER", "true")

@@ -72,7 +72,12 @@ impl Session {
             .body(body.to_owned())
             .send()
             .await?;
-        ensure!(answer.status.is_success(), "{path}: {} {}", answer.status, answer.text());
+        ensure!(
+            answer.status.is_success(),
+            "{path}: {} {}",
+            answer.status,
+            answer.text()
+        );
         Ok(serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
     }
 
@@ -93,7 +98,9 @@ impl Session {
         let entries = self.control(Method::GET, "/log", "").await?;
         self.control(Method::DELETE, "/log", "").await?;
         let entries = entries.as_array().context("a list")?;
-        let count = entries.iter().filter(|entry| entry["at"] == "api" && entry["call"] == wanted);
+        let count = entries
+            .iter()
+            .filter(|entry| entry["at"] == "api" && entry["call"] == wanted);
         Ok(count.count())
     }
 
@@ -117,8 +124,10 @@ impl Session {
 
     /// Waits for words on standard error.
     pub async fn said(&self, words: &str) -> Result<()> {
-        self.until(&format!("\"{words}\" to be said"), async || Ok(self.program.stderr.text().contains(words)))
-            .await
+        self.until(&format!("\"{words}\" to be said"), async || {
+            Ok(self.program.stderr.text().contains(words))
+        })
+        .await
     }
 
     /// Waits until something is so, asking again and again: nobody tells it.
@@ -131,7 +140,10 @@ impl Session {
         };
         match tokio::time::timeout(SOON, asking).await {
             Ok(done) => done,
-            Err(_) => bail!("waited in vain for {what}; it said:\n{}", self.program.stderr.text()),
+            Err(_) => bail!(
+                "waited in vain for {what}; it said:\n{}",
+                self.program.stderr.text()
+            ),
         }
     }
 }

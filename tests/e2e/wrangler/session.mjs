@@ -71,6 +71,13 @@ async function until(session, { status = 418, within = 30_000 }) {
 	}
 }
 
+/** An error with its causes, and the notes in which wrangler puts the API's own words. */
+function told(error) {
+	const words = [];
+	for (let at = error; at; at = at.cause) words.push(at.message, ...(at.notes ?? []).map(({ text }) => text));
+	return words.filter(Boolean).join(": ");
+}
+
 let session;
 const steps = {
 	start: async (step) => {
@@ -97,7 +104,7 @@ for (const step of JSON.parse(process.argv[2])) {
 	try {
 		result = { ok: true, result: await steps[step.do](step) };
 	} catch (error) {
-		result = { ok: false, error: [error, error?.cause].filter(Boolean).map((error) => error.message).join(": ") };
+		result = { ok: false, error: told(error) };
 	}
 	console.log(`step ${JSON.stringify({ do: step.do, ...result, ms: Date.now() - began, heard: await heard() })}`);
 }

@@ -21,7 +21,12 @@ const UPLOAD: &str = "POST /client/v4/accounts/acc/workers/scripts/app/edge-prev
 
 fn preview(client: Client) -> EdgePreview {
     let exchange: Exchange = Arc::new(|_| {
-        Box::pin(async { HeaderMap::from_iter([(http::HeaderName::from_static("cf-access-client-id"), "id".parse().unwrap())]) })
+        Box::pin(async {
+            HeaderMap::from_iter([(
+                http::HeaderName::from_static("cf-access-client-id"),
+                "id".parse().unwrap(),
+            )])
+        })
     });
     EdgePreview::new(client, "acc", "app", exchange)
 }
@@ -42,7 +47,12 @@ async fn well() -> Server {
     let server = Server::start().await;
     server.on(SESSION, [good(json!({"token": "session-1"}))]);
     server.on(SUBDOMAIN, [good(json!({"subdomain": "sub"}))]);
-    server.on(UPLOAD, [good(json!({"preview_token": "preview-1", "tail_url": "wss://tail.example/x"}))]);
+    server.on(
+        UPLOAD,
+        [good(
+            json!({"preview_token": "preview-1", "tail_url": "wss://tail.example/x"}),
+        )],
+    );
     server
 }
 
@@ -58,15 +68,24 @@ async fn three_calls_make_a_session() {
     assert_eq!(server.calls(), [SESSION, SUBDOMAIN, UPLOAD]);
     for seen in server.seen() {
         assert_eq!(seen.headers["authorization"], format!("Bearer {TOKEN}"));
-        assert!(seen.headers["user-agent"].to_str().unwrap().starts_with("bowline/"));
+        assert!(
+            seen.headers["user-agent"]
+                .to_str()
+                .unwrap()
+                .starts_with("bowline/")
+        );
     }
     let seen = &server.seen()[2];
     assert_eq!(seen.headers["cf-preview-upload-config-token"], "session-1");
     let body = String::from_utf8(seen.body.to_vec()).unwrap();
-    let parts: Vec<usize> = ["name=\"metadata\"", "name=\"m.js\"; filename=\"m.js\"", "name=\"wrangler-session-config\""]
-        .iter()
-        .map(|part| body.find(part).unwrap())
-        .collect();
+    let parts: Vec<usize> = [
+        "name=\"metadata\"",
+        "name=\"m.js\"; filename=\"m.js\"",
+        "name=\"wrangler-session-config\"",
+    ]
+    .iter()
+    .map(|part| body.find(part).unwrap())
+    .collect();
     assert!(parts.is_sorted(), "{body}");
     assert!(body.contains(r#"{"workers_dev":true,"minimal_mode":true}"#));
 }
@@ -75,7 +94,10 @@ async fn three_calls_make_a_session() {
 async fn a_session_token_is_exchanged_where_one_can() {
     let server = well().await;
     let url = format!("{}/exchange", server.origin);
-    server.on(SESSION, [good(json!({"token": "session-1", "exchange_url": url}))]);
+    server.on(
+        SESSION,
+        [good(json!({"token": "session-1", "exchange_url": url}))],
+    );
     let preview = preview(server.client());
     let used = async || {
         let (token, _) = preview.open().await.unwrap();
@@ -83,15 +105,29 @@ async fn a_session_token_is_exchanged_where_one_can() {
         server.seen().pop().unwrap().headers["cf-preview-upload-config-token"].clone()
     };
     // Nothing that goes wrong there is an error.
-    for answer in [Answer::Reset, Answer::With(500, "", "x".into()), Answer::With(200, "", "{}".into())] {
+    for answer in [
+        Answer::Reset,
+        Answer::With(500, "", "x".into()),
+        Answer::With(200, "", "{}".into()),
+    ] {
         server.on("GET /exchange", [answer]);
         assert_eq!(used().await, "session-1");
     }
-    server.on("GET /exchange", [Answer::With(200, "", r#"{"token": "better"}"#.into())]);
+    server.on(
+        "GET /exchange",
+        [Answer::With(200, "", r#"{"token": "better"}"#.into())],
+    );
     assert_eq!(used().await, "better");
-    let exchange = server.seen().into_iter().rfind(|seen| seen.call == "GET /exchange").unwrap();
+    let exchange = server
+        .seen()
+        .into_iter()
+        .rfind(|seen| seen.call == "GET /exchange")
+        .unwrap();
     assert_eq!(exchange.headers["cf-access-client-id"], "id");
-    assert!(!exchange.headers.contains_key("authorization"), "the API's credentials stay with the API");
+    assert!(
+        !exchange.headers.contains_key("authorization"),
+        "the API's credentials stay with the API"
+    );
 }
 
 #[tokio::test]
@@ -103,7 +139,10 @@ async fn an_account_without_a_subdomain_gets_one() {
     assert_eq!(host, "app.fresh.workers.dev");
     let sent: serde_json::Value = serde_json::from_slice(&server.seen()[2].body).unwrap();
     let name = sent["subdomain"].as_str().unwrap();
-    assert!(name.len() == 8 && name.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
+    assert!(
+        name.len() == 8 && name.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{name}"
+    );
 }
 
 #[tokio::test]
@@ -119,7 +158,10 @@ async fn what_is_temporary_is_tried_three_times() {
     let server = well().await;
     server.on(SUBDOMAIN, [down()]);
     let error = preview(server.client()).open().await.unwrap_err();
-    assert_eq!(server.calls(), [SESSION, SUBDOMAIN, SESSION, SUBDOMAIN, SESSION, SUBDOMAIN]);
+    assert_eq!(
+        server.calls(),
+        [SESSION, SUBDOMAIN, SESSION, SUBDOMAIN, SESSION, SUBDOMAIN]
+    );
     assert_eq!(error.retry(), Retry::Soon);
     assert!(matches!(error.cause, Cause::Malformed { .. }), "{error}");
 }
@@ -127,10 +169,20 @@ async fn what_is_temporary_is_tried_three_times() {
 #[tokio::test]
 async fn retry_after_is_obeyed() {
     let server = well().await;
-    let limited = |after: &'static str| Answer::With(429, after, r#"{"success": false, "errors": [{"code": 971, "message": "slow"}]}"#.into());
+    let limited = |after: &'static str| {
+        Answer::With(
+            429,
+            after,
+            r#"{"success": false, "errors": [{"code": 971, "message": "slow"}]}"#.into(),
+        )
+    };
     server.on(SESSION, [limited("retry-after: 1"), good(json!({"token": "s"}))]);
     preview(server.client()).open().await.unwrap();
-    assert!((1.0..2.5).contains(&server.gap(0).as_secs_f64()), "{:?}", server.gap(0));
+    assert!(
+        (1.0..2.5).contains(&server.gap(0).as_secs_f64()),
+        "{:?}",
+        server.gap(0)
+    );
     // More than a minute is not waited for.
     let server = well().await;
     server.on(SESSION, [limited("retry-after: 3600")]);
@@ -155,7 +207,10 @@ async fn every_code_has_its_words_and_its_next_step() {
         let (token, _) = preview.open().await.unwrap();
         let error = preview.upload(&token, &form()).await.unwrap_err();
         let text = error.to_string();
-        assert!(text.contains(words) && text.contains(&format!("({code}: the API's words)")), "{text}");
+        assert!(
+            text.contains(words) && text.contains(&format!("({code}: the API's words)")),
+            "{text}"
+        );
         assert!(text.ends_with("[ray 8a-LHR]"), "{text}");
         assert!(error.advice().unwrap().contains(next), "{:?}", error.advice());
         assert_eq!(error.retry(), Retry::Never, "{code}");
@@ -173,7 +228,12 @@ async fn every_code_has_its_words_and_its_next_step() {
 
 #[tokio::test]
 async fn what_is_not_the_api_is_told_as_that() {
-    for (status, body) in [(200, "<html>\n<p>Sign in</p>"), (200, ""), (200, "[]"), (200, "{\"success\": 1}")] {
+    for (status, body) in [
+        (200, "<html>\n<p>Sign in</p>"),
+        (200, ""),
+        (200, "[]"),
+        (200, "{\"success\": 1}"),
+    ] {
         let server = well().await;
         server.on(SESSION, [Answer::With(status, "", body.into())]);
         let error = preview(server.client()).open().await.unwrap_err();
@@ -203,7 +263,10 @@ async fn an_api_that_says_back_what_it_heard_is_not_repeated() {
     server.on(SESSION, [bad(400, 1, &format!("bad token {TOKEN}!"))]);
     let error = preview(server.client()).open().await.unwrap_err();
     assert!(error.to_string().contains("bad token ****!"), "{error}");
-    server.on(SESSION, [Answer::With(200, "", format!("Authorization: Bearer {TOKEN}"))]);
+    server.on(
+        SESSION,
+        [Answer::With(200, "", format!("Authorization: Bearer {TOKEN}"))],
+    );
     let error = preview(server.client()).open().await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains(TOKEN), "{error}");
     assert!(!format!("{:?}", server.client()).contains(TOKEN));
@@ -215,18 +278,28 @@ async fn a_key_goes_with_its_address() {
     let client = server.client_as(Credentials::key("a@example.com", Secret::new("k")));
     preview(client).open().await.unwrap();
     let headers = &server.seen()[0].headers;
-    assert_eq!((&headers["x-auth-key"], &headers["x-auth-email"]), (&"k".parse().unwrap(), &"a@example.com".parse().unwrap()));
+    assert_eq!(
+        (&headers["x-auth-key"], &headers["x-auth-email"]),
+        (&"k".parse().unwrap(), &"a@example.com".parse().unwrap())
+    );
     assert!(!headers.contains_key("authorization"));
 }
 
 #[tokio::test]
 async fn the_only_account_is_found() {
-    let (list, members) = ("GET /client/v4/accounts?page=1", "GET /client/v4/memberships?page=1");
+    let (list, members) = (
+        "GET /client/v4/accounts?page=1",
+        "GET /client/v4/memberships?page=1",
+    );
     let account = |id: &str| json!({"id": id, "name": format!("name of {id}")});
     let server = Server::start().await;
     server.on(list, [good(json!([account("a"), account("b")]))]);
     server.on(members, [good(json!([{"account": account("b")}]))]);
-    assert_eq!(accounts(&server.client()).await.unwrap().id, "b", "the one in common");
+    assert_eq!(
+        accounts(&server.client()).await.unwrap().id,
+        "b",
+        "the one in common"
+    );
     // A token of an account has no memberships.
     server.on(list, [good(json!([account("a")]))]);
     server.on(members, [bad(403, 10000, "no user")]);
@@ -236,7 +309,13 @@ async fn the_only_account_is_found() {
     assert!(error.to_string().contains("b  name of b"), "{error}");
     assert!(error.advice().unwrap().contains("CLOUDFLARE_ACCOUNT_ID"));
     server.on(list, [good(json!([]))]);
-    assert!(accounts(&server.client()).await.unwrap_err().to_string().contains("no account"));
+    assert!(
+        accounts(&server.client())
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("no account")
+    );
 }
 
 #[tokio::test]
@@ -244,9 +323,15 @@ async fn a_worker_is_deployed_and_published() {
     let server = well().await;
     let put = "PUT /client/v4/accounts/acc/workers/scripts/app";
     server.on(put, [good(json!({"id": "app"}))]);
-    server.on("POST /client/v4/accounts/acc/workers/scripts/app/subdomain", [good(json!({"enabled": true}))]);
+    server.on(
+        "POST /client/v4/accounts/acc/workers/scripts/app/subdomain",
+        [good(json!({"enabled": true}))],
+    );
     let client = server.client();
-    assert_eq!(hostname(&client, "acc", "app").await.unwrap(), "app.sub.workers.dev");
+    assert_eq!(
+        hostname(&client, "acc", "app").await.unwrap(),
+        "app.sub.workers.dev"
+    );
     deploy(&client, "acc", "app", &form()).await.unwrap();
     let seen = server.seen();
     assert_eq!(seen[1].call, put);

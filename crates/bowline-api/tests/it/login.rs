@@ -39,14 +39,19 @@ impl Login {
 }
 
 fn stored(ends: &str) -> String {
-    format!("oauth_token = \"old-t0ken\"\nexpiration_time = \"{ends}\"\nrefresh_token = \"refresh-1\"\nother = 1\n")
+    format!(
+        "oauth_token = \"old-t0ken\"\nexpiration_time = \"{ends}\"\nrefresh_token = \"refresh-1\"\nother = 1\n"
+    )
 }
 
 #[tokio::test]
 async fn a_login_is_used_as_it_is_while_it_lasts() {
     let login = Login::new(&stored("2999-01-01T00:00:00.000Z")).await;
     accounts(&login.client()).await.unwrap();
-    assert_eq!(login.server.seen()[0].headers["authorization"], "Bearer old-t0ken");
+    assert_eq!(
+        login.server.seen()[0].headers["authorization"],
+        "Bearer old-t0ken"
+    );
     assert_eq!(login.server.calls().len(), 2);
 }
 
@@ -55,13 +60,18 @@ async fn one_that_has_ended_is_renewed_once_and_kept() {
     for ends in ["2001-01-01T00:00:00.000Z", "no date"] {
         let login = Login::new(&stored(ends)).await;
         let answer = json!({"access_token": "new-t0ken", "expires_in": 3600, "refresh_token": "refresh-2", "scope": "a b"});
-        login.server.on(TOKEN_CALL, [Answer::With(200, "", answer.to_string())]);
+        login
+            .server
+            .on(TOKEN_CALL, [Answer::With(200, "", answer.to_string())]);
         let client = login.client();
         accounts(&client).await.unwrap();
         accounts(&client).await.unwrap();
         let seen = login.server.seen();
         assert_eq!(seen.iter().filter(|seen| seen.call == TOKEN_CALL).count(), 1);
-        assert_eq!(seen[0].body, "grant_type=refresh_token&refresh_token=refresh-1&client_id=wrangler");
+        assert_eq!(
+            seen[0].body,
+            "grant_type=refresh_token&refresh_token=refresh-1&client_id=wrangler"
+        );
         assert_eq!(seen[1].headers["authorization"], "Bearer new-t0ken");
         let kept: toml::Table = login.file().parse().unwrap();
         assert_eq!(kept["oauth_token"].as_str(), Some("new-t0ken"));
@@ -78,7 +88,11 @@ async fn a_refusal_says_what_to_do_and_shows_no_token() {
     let refusal = Answer::With(400, "", r#"{"error": "invalid_grant"}"#.into());
     for (file, answer, says) in [
         (ended.as_str(), refusal, "invalid_grant"),
-        (ended.as_str(), Answer::With(400, "", r#"{"error": {"x": "old-t0ken"}}"#.into()), "was not renewed"),
+        (
+            ended.as_str(),
+            Answer::With(400, "", r#"{"error": {"x": "old-t0ken"}}"#.into()),
+            "was not renewed",
+        ),
         (&without, Answer::Reset, "cannot be renewed"),
         ("oauth_token = \"old-t0ken", Answer::Reset, "is not TOML"),
         ("a = 1", Answer::Reset, "no `oauth_token`"),
@@ -88,7 +102,10 @@ async fn a_refusal_says_what_to_do_and_shows_no_token() {
         let error = accounts(&login.client()).await.unwrap_err();
         let text = format!("{error} {error:?}");
         assert!(text.contains(says), "{text}");
-        assert!(!text.contains("old-t0ken") && !text.contains("refresh-1"), "{text}");
+        assert!(
+            !text.contains("old-t0ken") && !text.contains("refresh-1"),
+            "{text}"
+        );
         assert!(error.advice().unwrap().contains("wrangler login"));
         assert_eq!(login.file(), file, "nothing is written");
     }
@@ -97,10 +114,17 @@ async fn a_refusal_says_what_to_do_and_shows_no_token() {
 #[tokio::test]
 async fn wrangler_may_have_been_faster() {
     let login = Login::new(&stored("2001-01-01T00:00:00.000Z")).await;
-    login.server.on(TOKEN_CALL, [Answer::With(400, "", r#"{"error": "invalid_grant"}"#.into())]);
+    login.server.on(
+        TOKEN_CALL,
+        [Answer::With(400, "", r#"{"error": "invalid_grant"}"#.into())],
+    );
     let client = login.client();
     accounts(&client).await.unwrap_err();
     // It was: the refresh token had been spent, and what it brought is in the file.
-    std::fs::write(login.folder.path().join("default.toml"), stored("2999-01-01T00:00:00.000Z")).unwrap();
+    std::fs::write(
+        login.folder.path().join("default.toml"),
+        stored("2999-01-01T00:00:00.000Z"),
+    )
+    .unwrap();
     accounts(&client).await.unwrap();
 }

@@ -73,7 +73,10 @@ impl Server {
                     let server = server.clone();
                     async move { server.answer(request).await }
                 });
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
             }
         });
         server
@@ -92,7 +95,13 @@ impl Server {
         let answer = {
             let mut answers = self.answers.lock().unwrap();
             let list = answers.get_mut(&call);
-            list.and_then(|list| if list.len() > 1 { list.pop_front() } else { list.front().cloned() })
+            list.and_then(|list| {
+                if list.len() > 1 {
+                    list.pop_front()
+                } else {
+                    list.front().cloned()
+                }
+            })
         };
         match answer {
             None => Ok(Response::builder().status(404).body(Full::from(call)).unwrap()),
@@ -109,7 +118,10 @@ impl Server {
 
     /// Sets what a call is answered with, one after the other.
     pub(crate) fn on<const N: usize>(&self, call: &str, answers: [Answer; N]) {
-        self.answers.lock().unwrap().insert(call.to_owned(), answers.into());
+        self.answers
+            .lock()
+            .unwrap()
+            .insert(call.to_owned(), answers.into());
     }
 
     /// What came so far.

@@ -59,7 +59,10 @@ pub(crate) async fn run(args: DeployArgs, env: Env<'static>) -> Result<(), CliEr
         return Err(CliError::message(Kind::User, text).hint("choose another --name"));
     }
     if bindings.is_empty() {
-        let text = format!("no binding of {} is remote (`remote: true`)", project.file.display());
+        let text = format!(
+            "no binding of {} is remote (`remote: true`)",
+            project.file.display()
+        );
         return Err(CliError::message(Kind::Config, text));
     }
     let gate = AccessGate {

@@ -33,11 +33,19 @@ struct Line {
 }
 
 async fn line(upstream: SocketAddr, credentials: CredentialState) -> Line {
+    line_of(upstream, credentials, |options| options).await
+}
+
+async fn line_of(
+    upstream: SocketAddr,
+    credentials: CredentialState,
+    with: impl FnOnce(ProxyOptions) -> ProxyOptions,
+) -> Line {
     let told = Arc::new(Mutex::new(Vec::new()));
     let telling = Arc::clone(&told);
     let remote: http::Uri = format!("http://{upstream}/base/").parse().unwrap();
     let credentials = Credentials::new(Host::of(&remote).unwrap(), credentials).unwrap();
-    let proxy = Proxy::new(ProxyOptions {
+    let proxy = Proxy::new(with(ProxyOptions {
         remote,
         credentials,
         deadlines: Deadlines {
@@ -49,7 +57,7 @@ async fn line(upstream: SocketAddr, credentials: CredentialState) -> Line {
             telling.lock().unwrap().push(text.to_owned())
         })),
         ..ProxyOptions::default()
-    })
+    }))
     .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
@@ -635,4 +643,98 @@ fn remotes_that_are_none() {
         };
         assert!(Proxy::new(options).is_err(), "{bad}");
     }
+}
+
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
+
+#[tokio::test]
+async fn a_call_is_served_by_a_connection_that_was_ready() {
+    let (address, mut heads) = upstream(SWITCH).await;
+    let line = line_of(address, token(), |options| ProxyOptions {
+        warm: true,
+        ..options
+    })
+    .await;
+    let own_key = "dGhlIHNhbXBsZSBub25jZQ==";
+    let (mut calls, mut straight) = (0, 0);
+    // When one is ready is for the scheduler to say; it is soon.
+    while straight == calls {
+        calls += 1;
+        assert!(calls < 50, "every call opened a connection of its own");
+        let mut stream = line
+            .send(&format!(
+                "GET /CAP/?MF-Binding=B HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n"
+            ))
+            .await;
+        let answer = head(&mut stream).await.unwrap().to_ascii_lowercase();
+        assert!(answer.starts_with("http/1.1 101 "), "{answer}");
+        stream.write_all(b"frames").await.unwrap();
+        let mut back = [0; 6];
+        stream.read_exact(&mut back).await.unwrap();
+        assert_eq!(&back, b"frames");
+        let first = heads.recv().await.unwrap();
+        for head in std::iter::once(first).chain(std::iter::from_fn(|| heads.try_recv().ok())) {
+            assert!(head.contains("s3cret"), "spares are authenticated as well");
+            straight += usize::from(head.contains(own_key));
+        }
+    }
+    // The answer is to the key that was sent, whatever the spare was opened with.
+    let mut stream = line
+        .send(&format!(
+            "GET /CAP/?MF-Binding=B HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n"
+        ))
+        .await;
+    let answer = head(&mut stream).await.unwrap();
+    assert!(
+        answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") || answer.contains("-Accept: x"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_preview_carries_its_token_and_waits_for_the_next() {
+    use bowline_credentials::{PreviewToken, PreviewTokens};
+    const GONE: &str =
+        "HTTP/1.1 400 Bad Request\r\nContent-Length: 37\r\n\r\nInvalid Workers Preview configuration";
+    let (mut source, tokens) = PreviewTokens::new();
+    let next =
+        |generation| PreviewToken::new(&Secret::new(format!("preview-{generation}")), generation).unwrap();
+    source.publish(next(1));
+    let (address, mut heads) = upstream(GONE).await;
+    let line = line_of(address, token(), |options| ProxyOptions {
+        preview: Some(tokens.clone()),
+        ..options
+    })
+    .await;
+    let request = "POST /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: B\r\nMF-URL: http://x/\r\nContent-Length: 2\r\n\r\nhi";
+    let answering = line.answer(request);
+    let renewing = async {
+        let first = heads.recv().await.unwrap().to_ascii_lowercase();
+        assert_eq!(source.expired().await.dead, 1);
+        source.publish(next(2));
+        (first, heads.recv().await.unwrap().to_ascii_lowercase())
+    };
+    let ((head, body), (first, second)) = tokio::join!(answering, renewing);
+    assert!(
+        first.contains("cf-workers-preview-token: preview-1\r\n"),
+        "{first}"
+    );
+    assert!(
+        second.contains("cf-workers-preview-token: preview-2\r\n"),
+        "{second}"
+    );
+    for sent in [&first, &second] {
+        assert!(
+            sent.lines().any(|line| line.trim_end() == "cf-connecting-ip:")
+                && sent.contains("mf-original-url: http://127.0.0.1:"),
+            "{sent}"
+        );
+        assert!(!sent.contains(line.path.as_str()), "the capability stays here");
+    }
+    // Twice in a row is no accident, and is told as what it is.
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert!(
+        body.starts_with("bowline: binding \"B\": the preview session at "),
+        "{body}"
+    );
 }

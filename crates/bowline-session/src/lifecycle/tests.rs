@@ -110,7 +110,10 @@ fn a_day_of_renewals_without_a_gap() {
         rig.jump();
         ages.push((rig.now - before).as_secs());
         assert_eq!(rig.job(), Some(Job::Open));
-        assert!(rig.published.is_some(), "the old token is used until the new one works");
+        assert!(
+            rig.published.is_some(),
+            "the old token is used until the new one works"
+        );
         rig.end(Ok(()));
     }
     assert!(ages.iter().all(|age| (2999..=3000).contains(age)), "{ages:?}");
@@ -181,7 +184,11 @@ fn an_outage_is_waited_for_and_ends() {
     assert!((480..700).contains(&attempts), "{attempts}");
     rig.end(Ok(()));
     assert_eq!(rig.published, Some(2));
-    let Some(Told::Renewed { by: Job::Open, failures }) = rig.told.last() else {
+    let Some(Told::Renewed {
+        by: Job::Open,
+        failures,
+    }) = rig.told.last()
+    else {
         panic!("{:?}", rig.told.last());
     };
     assert_eq!(*failures, attempts);
@@ -199,7 +206,11 @@ fn whoever_waits_is_not_kept_waiting_by_long_pauses() {
     rig.wait(2);
     assert_eq!(rig.job(), None, "a long pause");
     rig.expired(1, Expiry::Dead);
-    assert_eq!((rig.published, rig.job()), (None, Some(Job::Open)), "the next attempt comes at once");
+    assert_eq!(
+        (rig.published, rig.job()),
+        (None, Some(Job::Open)),
+        "the next attempt comes at once"
+    );
     for _ in 0..10 {
         rig.end(Err(TEMPORARY));
         let before = rig.now;
@@ -237,9 +248,15 @@ fn changed_bindings_are_uploaded_to_the_same_session() {
     rig.end(Ok(()));
     assert_eq!((rig.published, rig.job()), (Some(2), Some(Job::Upload)));
     rig.end(Ok(()));
-    assert_eq!((rig.published, rig.job(), rig.opened, rig.uploads), (Some(3), None, 1, 3));
+    assert_eq!(
+        (rig.published, rig.job(), rig.opened, rig.uploads),
+        (Some(3), None, 1, 3)
+    );
     // The session is as old as it was.
-    assert_eq!(rig.lifecycle.poll_timeout(), Some(rig.start + rig.latency + Duration::from_secs(3000)));
+    assert_eq!(
+        rig.lifecycle.poll_timeout(),
+        Some(rig.start + rig.latency + Duration::from_secs(3000))
+    );
 }
 
 #[test]

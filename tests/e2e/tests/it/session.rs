@@ -18,7 +18,8 @@ use crate::{miniflare, service};
 /// A project with one D1 binding.
 fn project() -> Result<Project> {
     let d1 = json!([{"binding": "DB", "database_name": "main", "database_id": "main", "remote": true}]);
-    let wrangler = json!({"name": "app", "main": "worker.mjs", "compatibility_date": "2026-07-01", "d1_databases": d1});
+    let wrangler =
+        json!({"name": "app", "main": "worker.mjs", "compatibility_date": "2026-07-01", "d1_databases": d1});
     Project::of(&wrangler, &json!({"bindings": {}}))
 }
 
@@ -63,8 +64,14 @@ async fn many_that_find_the_token_dead_are_one_renewal_and_no_failure() -> Resul
     let large = format!("SELECT 1 -- {}", "x".repeat(200_000));
     let answer = session.sql(&large).await?;
     assert_eq!(answer.status, 503);
-    assert!(answer.text().contains("had ended") && answer.text().contains("make the call again"), "{}", answer.text());
-    session.until("a renewal", async || Ok(session.sql(&large).await?.status == 200)).await
+    assert!(
+        answer.text().contains("had ended") && answer.text().contains("make the call again"),
+        "{}",
+        answer.text()
+    );
+    session
+        .until("a renewal", async || Ok(session.sql(&large).await?.status == 200))
+        .await
 }
 
 #[tokio::test]
@@ -84,7 +91,8 @@ async fn upgrades_find_the_token_dead_and_go_on() -> Result<()> {
 #[tokio::test]
 async fn a_products_own_session_is_renewed_and_its_answer_passed_on() -> Result<()> {
     let project = project()?;
-    let session = Session::start(&project, &[]).await?;
+    // Following a tail is a request to the edge, too.
+    let session = Session::start(&project, &["--no-tail"]).await?;
     session.calls("upload").await?;
     session.faults(&["edge:gone*1"]).await?;
     let answer = session.sql("SELECT 1").await?;
@@ -105,7 +113,14 @@ async fn an_outage_of_the_api_is_outlived() -> Result<()> {
     let project = project()?;
     let session = Session::start(&project, &[]).await?;
     // The old token still works: nobody notices.
-    session.faults(&["api:status=503", "session:status=503", "subdomain:status=503", "upload:status=503"]).await?;
+    session
+        .faults(&[
+            "api:status=503",
+            "session:status=503",
+            "subdomain:status=503",
+            "upload:status=503",
+        ])
+        .await?;
     session.ok().await?;
     // It does not any more: requests wait until the API is back.
     session.expire("previews").await?;
@@ -126,9 +141,10 @@ async fn bindings_change_without_a_pause() -> Result<()> {
     let session = Session::start(&project, &[]).await?;
     let configuration = project.folder().join("wrangler.jsonc");
     let mut wrangler: Value = serde_json::from_slice(&std::fs::read(&configuration)?)?;
+    let old = wrangler["d1_databases"][0].clone();
     let other = |wrangler: &mut Value, name: &str| {
-        wrangler["d1_databases"][1] =
-            json!({"binding": name, "database_name": "main", "database_id": "main", "remote": true});
+        let new = json!({"binding": name, "database_name": "main", "database_id": "main", "remote": true});
+        wrangler["d1_databases"] = json!([old, new]);
         std::fs::write(&configuration, wrangler.to_string())
     };
     let served = async |name: &str| {
@@ -179,15 +195,55 @@ async fn the_log_of_the_proxy_worker_is_told() -> Result<()> {
 async fn every_failure_to_start_has_its_exit_code_and_next_step() -> Result<()> {
     let project = project()?;
     for (edge, inside, code, says) in [
-        (&["--fault", "session:code=10000"][..], &[][..], 4, "Workers Scripts: Edit"),
-        (&["--fault", "session:code=9106"][..], &[][..], 4, "missing or malformed"),
-        (&["--fault", "session:code=10405"][..], &[][..], 4, "not allowed for this call"),
-        (&["--fault", "upload:code=10063"][..], &[][..], 5, "no workers.dev subdomain"),
-        (&["--fault", "upload:code=10021"][..], &[][..], 5, "not accepted as a Worker"),
+        (
+            &["--fault", "session:code=10000"][..],
+            &[][..],
+            4,
+            "Workers Scripts: Edit",
+        ),
+        (
+            &["--fault", "session:code=9106"][..],
+            &[][..],
+            4,
+            "missing or malformed",
+        ),
+        (
+            &["--fault", "session:code=10405"][..],
+            &[][..],
+            4,
+            "not allowed for this call",
+        ),
+        (
+            &["--fault", "upload:code=10063"][..],
+            &[][..],
+            5,
+            "no workers.dev subdomain",
+        ),
+        (
+            &["--fault", "upload:code=10021"][..],
+            &[][..],
+            5,
+            "not accepted as a Worker",
+        ),
         (&["--fault", "session:html"][..], &[][..], 5, "is not the API's"),
-        (&["--fault", "api:reset", "--fault", "session:reset"][..], &[][..], 5, "could not be reached"),
-        (&[][..], &["CLOUDFLARE_API_TOKEN=wrong"][..], 4, "Workers Scripts: Edit"),
-        (&[][..], &["-u", "CLOUDFLARE_API_TOKEN"][..], 4, "no credentials for Cloudflare's API"),
+        (
+            &["--fault", "api:reset", "--fault", "session:reset"][..],
+            &[][..],
+            5,
+            "could not be reached",
+        ),
+        (
+            &[][..],
+            &["CLOUDFLARE_API_TOKEN=wrong"][..],
+            4,
+            "Workers Scripts: Edit",
+        ),
+        (
+            &[][..],
+            &["-u", "CLOUDFLARE_API_TOKEN"][..],
+            4,
+            "no credentials for Cloudflare's API",
+        ),
     ] {
         let mut command = project.with_toolchain(&["edge", "run"])?;
         command
@@ -215,7 +271,14 @@ async fn every_failure_to_start_has_its_exit_code_and_next_step() -> Result<()> 
 #[tokio::test]
 async fn retried_while_starting() -> Result<()> {
     let project = project()?;
-    let faults = ["--fault", "session:status=503*2", "--fault", "upload:code=10049*2", "--unregistered", "--exchange"];
+    let faults = [
+        "--fault",
+        "session:status=503*2",
+        "--fault",
+        "upload:code=10049*2",
+        "--unregistered",
+        "--exchange",
+    ];
     let session = Session::start(&project, &faults).await?;
     session.ok().await
 }
@@ -272,9 +335,17 @@ async fn no_secret_is_told() -> Result<()> {
         }
     }
     for secret in &secrets {
-        assert!(!said.contains(secret.as_str()), "a secret is in what was said; {state}");
+        assert!(
+            !said.contains(secret.as_str()),
+            "a secret is in what was said; {state}"
+        );
     }
-    let capability = session.url().trim_end_matches('/').rsplit('/').next().context("a path")?;
+    let capability = session
+        .url()
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .context("a path")?;
     assert!(!session.program.stderr.text().contains(capability));
     Ok(())
 }

@@ -6,9 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, ExitStatus};
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::Context;
-use bowline_edge::{Isolation, IsolationError};
+use bowline_edge::{Isolation, IsolationError, Line};
 use bowline_gateway::{Listening, serve};
 use clap::Args;
 use nix::sys::signal::Signal;
@@ -41,6 +42,9 @@ pub(crate) struct RunArgs {
     /// BOWLINE_EDGE_CONTROL. Both ask for the API token, which is CLOUDFLARE_API_TOKEN where that is set.
     #[arg(long, value_name = "ADDRESS")]
     control: Option<SocketAddr>,
+    /// Put a line of this round trip between the command and the edge; connecting takes one more.
+    #[arg(long, value_name = "MILLISECONDS")]
+    line: Option<u64>,
     /// The command.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -129,7 +133,20 @@ pub(super) async fn run(
         .map_err(|error| internal(error.into()))?;
     let shutdown = CancellationToken::new();
     let mut api = tokio::spawn(serve(api, stand.api(), shutdown.clone()));
-    let mut edge = tokio::spawn(serve(Listening::over_tls(edge, tls), stand.edge(), shutdown.clone()));
+    let edge = match args.line {
+        None => edge,
+        Some(round_trip) => {
+            let (behind, address) = super::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+            let line = Line::new(address, Duration::from_millis(round_trip), stand.connections());
+            tokio::spawn(line.carry(edge));
+            behind
+        }
+    };
+    let mut edge = tokio::spawn(serve(
+        Listening::over_tls(edge, tls),
+        stand.edge(),
+        shutdown.clone(),
+    ));
     if let Some(address) = args.control {
         let (listener, address) = super::bind(address).await?;
         output::notice(&format!(

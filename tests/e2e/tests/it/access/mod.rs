@@ -22,7 +22,7 @@ mod oidc;
 mod paths;
 mod rotation;
 mod sdk;
-mod sessions;
+pub(crate) mod sessions;
 mod shared;
 mod written;
 
@@ -33,7 +33,7 @@ use bowline_e2e::access::Site;
 use serde_json::{Value, json};
 
 /// A Service Auth policy for every token.
-fn any_token() -> Value {
+pub(crate) fn any_token() -> Value {
     json!({"decision": "non_identity", "include": {"any_valid_service_token": {}}})
 }
 

@@ -56,8 +56,8 @@ async fn failures_that_pass_are_lived_through() -> Result<()> {
         ),
         // A later step of the unit repeats the earlier one.
         (
-            &["subdomain:status=500*1"],
-            "session 200, subdomain 500, session 200, subdomain 200, upload 200",
+            &["subdomain:reset*1"],
+            "session 200, subdomain 502, session 200, subdomain 200, upload 200",
         ),
         (
             &["upload:status=502*1"],
@@ -81,7 +81,9 @@ async fn failures_that_pass_are_lived_through() -> Result<()> {
 
 #[tokio::test]
 async fn failures_that_stay_end_the_start() -> Result<()> {
-    let rows: [(&[&str], &str); 9] = [
+    let rows: [(&[&str], &str); 10] = [
+        // Unlike in the other steps, any answer is final here, whatever its status.
+        (&["subdomain:code=10013/500*1"], "session 200, subdomain 500"),
         (&["session:code=10000*1"], "session 403"),
         (&["session:code=9106*1"], "session 400"),
         (&["session:code=10405*1"], "session 405"),
@@ -98,9 +100,9 @@ async fn failures_that_stay_end_the_start() -> Result<()> {
         assert_eq!(api(step).join(", "), *calls, "{faults:?}");
     }
     for (row, says) in [
-        (0, "could not be authenticated"),
         (1, "could not be authenticated"),
-        (3, "malformed response"),
+        (2, "could not be authenticated"),
+        (4, "malformed response"),
     ] {
         let error = done[row * 2 + 1]["error"].as_str().context("an error")?;
         assert!(error.contains(says), "{error}");
@@ -181,7 +183,7 @@ async fn expired_tokens_are_noticed_on_the_data_path() -> Result<()> {
         {"do": "expire", "what": "previews"}, {"do": "request"}, {"do": "until"},
         {"do": "expire", "what": "previews"}, {"do": "upgrade"}, {"do": "until"},
         {"do": "faults", "faults": ["edge:gone*1"]}, {"do": "request"}, {"do": "until"},
-        {"do": "faults", "faults": ["edge:reset*1"]}, {"do": "request"}, {"do": "request"},
+        {"do": "faults", "faults": ["edge:reset*1"]}, {"do": "request", "method": "POST"}, {"do": "request"},
         {"do": "expire", "what": "previews"}, {"do": "together", "count": 5}, {"do": "until"},
     ]);
     let done = steps(&[], Sent::Right, script).await?;
