@@ -779,8 +779,9 @@ async fn a_synchronous_index_shows_a_change_at_once() {
 
 #[test]
 fn stores_elsewhere_are_configured() {
+    type Change<'a> = &'a dyn Fn(&mut Value);
     let state = tempfile::tempdir().unwrap();
-    let told = |change: &dyn Fn(&mut Value)| {
+    let told = |change: Change<'_>| {
         let mut entry = entry("cosine", json!([]));
         entry["store"] = json!({"type": "qdrant", "url": "http://127.0.0.1:6333"});
         change(&mut entry);
@@ -789,7 +790,7 @@ fn stores_elsewhere_are_configured() {
     // Nobody is asked before the first call.
     assert_eq!(told(&|_| {}), None);
     assert_eq!(told(&|entry| entry["ann"] = json!({"effort": 64})), None);
-    let refused: [(&dyn Fn(&mut Value), &str); 5] = [
+    let refused: [(Change<'_>, &str); 5] = [
         (
             &|entry| entry["store"]["type"] = json!("faiss"),
             "`store.type`: must be",

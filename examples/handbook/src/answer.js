@@ -1,15 +1,11 @@
 // A question: to a vector, to the passages closest to it, to an answer that the model makes of them.
 import { data } from "./events.js";
 
-// A small model does better with little to read.
+// Passages that are shown. The model reads the best one only: a small one takes seconds to read a page, and mixes things up.
 const PASSAGES = 3;
 // The cosine below which a passage is about something else. A model that is given nothing fitting makes something up.
 const FITTING = 0.2;
-const MOST_TOKENS = 120;
-
-const SYSTEM =
-  "You answer questions about a harbour. Use only the notes. Answer in one short sentence. " +
-  "If the notes do not answer the question, say: The handbook does not say.";
+const MOST_TOKENS = 60;
 
 export async function answer(env, question, { call, emit }) {
   const { data: vectors } = await call(
@@ -30,10 +26,11 @@ export async function answer(env, question, { call, emit }) {
     await emit("token", { text: "The handbook does not say." });
     return;
   }
-  const notes = fitting.map(({ metadata }) => `${metadata.title}: ${metadata.text}`).join("\n\n");
+  const [{ metadata: best }] = fitting;
+  const asked = question.charAt(0).toLowerCase() + question.slice(1);
   const messages = [
-    { role: "system", content: SYSTEM },
-    { role: "user", content: `Notes:\n${notes}\n\nQuestion: ${question}` },
+    { role: "system", content: "You answer questions about a text." },
+    { role: "user", content: `${best.text}\n\nAccording to the text, ${asked}` },
   ];
   await call(
     "AI",
@@ -48,6 +45,7 @@ export async function answer(env, question, { call, emit }) {
         tokens += 1;
         await emit("token", { text: response });
       }
+      if (tokens === 0) await emit("token", { text: "The model had nothing to say. What it read is below." });
       return { first, tokens };
     },
     ({ first, tokens }) => `${tokens} pieces, the first after ${first} ms`,

@@ -19,8 +19,8 @@ const SCHEMA =
   "CREATE TABLE IF NOT EXISTS documents (name TEXT PRIMARY KEY, type TEXT NOT NULL, bytes INTEGER NOT NULL, " +
   "passages INTEGER NOT NULL, indexed_at TEXT NOT NULL)";
 
-// Characters of a passage, roughly: a small model reads three of them before it answers.
-const PASSAGE = 420;
+// Characters of a passage, roughly: about one thing, so that a question finds it, and soon read.
+const PASSAGE = 260;
 // Passages of one document: what Vectorize takes in one call leaves room, and a model's embeddings too.
 const MOST_PASSAGES = 100;
 

@@ -289,7 +289,7 @@ async fn a_refusal_is_explained_on_every_flow_and_told_once() {
                 ))
                 .await;
             let expected = serde_json::json!({"code": status, "error": body.trim_end()}).to_string();
-            assert_eq!(told, if as_json { &expected } else { &body });
+            assert_eq!(&told, if as_json { &expected } else { &body });
             assert_eq!(head.contains("application/json"), as_json, "{head}");
         }
 

@@ -178,7 +178,9 @@ pub(super) async fn show(
     env: Env<'static>,
     say: impl Fn(&str),
 ) -> Result<(Vec<Call>, Stage), CliError> {
-    say("\nA handbook that answers from its own documents. Its models:");
+    say(
+        "\nA handbook that answers from its own documents. Its models (small: what they read is right, what they say may not be):",
+    );
     let project = project::write(&folder.join("handbook"), &FILES)?;
     let state = folder.join("handbook-remote");
     let router = Arc::new(crate::project::router(&project, |_| true, &state, env)?);
