@@ -1,7 +1,7 @@
 //! `bowline connect` with a preview session, inside `bowline edge run`.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use http::Method;
@@ -16,6 +16,8 @@ use crate::project::Project;
 pub const API_TOKEN: &str = "e2e-session-api-token";
 /// How long something may take that needs no more than a few calls.
 const SOON: Duration = Duration::from_secs(30);
+/// How long a session may take to end.
+const END: Duration = Duration::from_secs(5);
 
 /// A session, and the stand-in it is made at.
 #[derive(Debug)]
@@ -23,6 +25,19 @@ pub struct Session {
     /// `bowline edge run`, whose ready line is the one of `bowline connect` in it.
     pub program: Program,
     control: String,
+}
+
+impl Drop for Session {
+    /// `bowline edge run` passes SIGTERM on to its command and ends with it; killed, it would leave the command behind.
+    fn drop(&mut self) {
+        let Some(id) = self.program.id() else { return };
+        let told = std::process::Command::new("kill").arg(id.to_string()).status();
+        let patience = Instant::now() + END;
+        while told.is_ok() && program::running(id) && Instant::now() < patience {
+            // Nobody can await here, and the kernel tells nobody but a parent that awaits.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 impl Session {
