@@ -655,9 +655,9 @@ fn fill(file: &Path) -> Result<()> {
     for size in [64 * 1024, 1] {
         let chunk = vec![1; size];
         let full = loop {
-            match file.write(&chunk) {
-                Ok(_) => {}
-                Err(error) => break error,
+            // What is left for a smaller chunk is not for this one.
+            if let Err(error) = file.write_all(&chunk) {
+                break error;
             }
         };
         anyhow::ensure!(full.kind() == std::io::ErrorKind::StorageFull, "{full}");
