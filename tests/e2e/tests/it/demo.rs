@@ -34,7 +34,7 @@ async fn every_flow_does_what_it_should() -> Result<()> {
         ));
     }
     let left_out = &document["left_out"][0];
-    assert_eq!(left_out["part"], "ai", "{document}");
+    assert_eq!(left_out["part"], "handbook", "{document}");
     assert!(
         left_out["how"].as_str().unwrap().ends_with("demo --with-models"),
         "{left_out}"

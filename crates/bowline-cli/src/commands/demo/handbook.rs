@@ -134,7 +134,7 @@ pub(super) fn left_out() -> (String, Value) {
         "\nLeft out: Workers AI, a handbook that answers questions over its own documents; {why}. To see it:\n  {}",
         how()
     );
-    (text, json!({"part": "ai", "why": why, "how": how()}))
+    (text, json!({"part": "handbook", "why": why, "how": how()}))
 }
 
 /// One call of the Worker on a binding, or one request whose answer was not what it should be.
