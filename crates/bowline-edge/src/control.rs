@@ -7,7 +7,7 @@
 //! | `PUT /control/access` | sets the mode of Access: `service-auth`, `login`, `off` |
 //! | `POST /control/expire/sessions`, `…/previews` | ends all tokens of a kind now |
 //! | `POST /control/tail` | sends a JSON text to every open tail |
-//! | `GET`, `DELETE /control/log` | the last requests, without credentials |
+//! | `GET`, `DELETE /control/log` | the last requests, without credentials; deleted, they are forgotten |
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -82,7 +82,9 @@ impl Service for Control {
             (Method::GET, "/log") => {
                 return answers::json(StatusCode::OK, &Value::Array(state.journal.entries()));
             }
-            (Method::DELETE, "/log") => state.journal.clear(),
+            (Method::DELETE, "/log") => {
+                return answers::json(StatusCode::OK, &Value::Array(state.journal.take()));
+            }
             _ => return answers::text(StatusCode::NOT_FOUND, "there is no such control\n"),
         }
         let previews = state.previews.live();

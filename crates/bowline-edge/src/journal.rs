@@ -26,7 +26,9 @@ impl Journal {
         entries.iter().cloned().collect()
     }
 
-    pub(crate) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// What was kept, which is forgotten with it: nothing falls between looking and forgetting.
+    pub(crate) fn take(&self) -> Vec<Value> {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.drain(..).collect()
     }
 }

@@ -219,8 +219,7 @@ impl Inside {
     /// What came to the stand-in since the last time this was asked, one text each: `session 200`, `upload 200`,
     /// `edge DB 200`, `edge upgrade SVC 101`.
     pub async fn log(&self) -> Result<Vec<String>> {
-        let entries = self.control(Method::GET, "/log", "").await?;
-        self.control(Method::DELETE, "/log", "").await?;
+        let entries = self.control(Method::DELETE, "/log", "").await?;
         let entries = entries.as_array().context("a list")?;
         Ok(entries.iter().map(told).collect())
     }

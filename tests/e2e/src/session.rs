@@ -110,8 +110,7 @@ impl Session {
 
     /// How often the API was called for something since the last time this was asked: `session`, `upload` …
     pub async fn calls(&self, wanted: &str) -> Result<usize> {
-        let entries = self.control(Method::GET, "/log", "").await?;
-        self.control(Method::DELETE, "/log", "").await?;
+        let entries = self.control(Method::DELETE, "/log", "").await?;
         let entries = entries.as_array().context("a list")?;
         let count = entries
             .iter()

@@ -12,8 +12,7 @@ async function ask(method, path, body) {
 }
 
 async function heard() {
-	const log = await ask("GET", "/log");
-	await ask("DELETE", "/log");
+	const log = await ask("DELETE", "/log");
 	return log.map(({ at, call, binding, upgrade, status }) =>
 		at === "api" ? `${call} ${status}` : [at, upgrade && "upgrade", binding, status].filter(Boolean).join(" "),
 	);

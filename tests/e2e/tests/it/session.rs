@@ -102,6 +102,7 @@ async fn a_products_own_session_is_renewed_and_its_answer_passed_on() -> Result<
     session
         .until("an upload", async || {
             uploads += session.calls("upload").await?;
+            ensure!(uploads <= 1, "{uploads} uploads");
             session.ok().await?;
             Ok(uploads == 1)
         })

@@ -212,6 +212,11 @@ fn refused(call: &str, answer: &Value, reason: &str) {
     } else {
         &answer["error"]["message"]
     };
+    if call == "vec.describe" {
+        // workerd asks without saying what it accepts, and shows a status and no more; the words are on the terminal.
+        assert_eq!(text, "INDEX_GET_ERROR: Status + 403", "{answer}");
+        return;
+    }
     let text = text.as_str().unwrap_or_default();
     assert!(
         text.contains(&format!("Access refused binding \"{binding}\"")) && text.contains(reason),
