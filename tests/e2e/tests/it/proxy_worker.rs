@@ -98,7 +98,7 @@ async fn what_it_says_when_it_cannot() -> Result<()> {
     let get = |headers: &[(&'static str, &str)]| {
         let mut request = Outgoing::new(Method::GET, far.url());
         for (name, value) in headers {
-            request = request.header(*name, (*value).to_owned());
+            request = request.header(name, *value);
         }
         request.send()
     };
