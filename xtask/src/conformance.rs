@@ -12,7 +12,7 @@ const AREAS: &[(&str, &str)] = &[
     ("line", "test(elimination) | test(wire) | test(refusal)"),
     (
         "bindings",
-        "test(miniflare) | test(/^ai::/) | test(/^artifacts::/) | test(/^d1::/) | test(service) | package(bowline-ai) | package(bowline-ai-gateway) | package(bowline-artifacts) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network) | package(bowline-service) | package(bowline-dispatch)",
+        "test(miniflare) | test(/^ai::/) | test(/^artifacts::/) | test(/^d1::/) | test(service) | package(bowline-ai) | package(bowline-ai-gateway) | package(bowline-artifacts) | package(bowline-d1) | package(bowline-vectorize) | package(bowline-send-email) | package(bowline-vpc-network) | package(bowline-service) | package(bowline-dispatch) | test(/^images::/) | package(bowline-images)",
     ),
     ("ai", "test(/^ai::/) | package(bowline-ai)"),
     ("ai-gateway", "test(/^ai::/) | package(bowline-ai-gateway)"),
@@ -30,19 +30,25 @@ const AREAS: &[(&str, &str)] = &[
         "dispatch",
         "test(service_and_dispatch) | package(bowline-dispatch)",
     ),
+    ("images", "test(/^images::/) | package(bowline-images)"),
     ("client", "test(rust_client) | package(bowline-client)"),
     ("send-email", "test(miniflare) | package(bowline-send-email)"),
     ("vpc-network", "test(miniflare) | package(bowline-vpc-network)"),
     (
         "access",
-        "test(elimination) | test(refusal) | test(/^access::/) | package(/^bowline-access/) | package(bowline-gateway)",
+        "test(elimination) | test(refusal) | test(/^access::/) | test(/^access_client::/) | test(/^wrangler_access::/) | test(/^chromium::access/) | package(/^bowline-access/) | package(bowline-gateway) | package(bowline-credentials) | package(bowline-proxy)",
     ),
     // The last are clients and servers of npm's in Node and in workerd, both ways, and raw conversations.
     (
         "capnweb",
         "package(capnweb) | package(capnweb-proto) | test(capnweb)",
     ),
+    (
+        "session",
+        "test(/^edge::/) | test(/^session::/) | test(/^proxy_worker::/) | package(bowline-edge) | package(bowline-api) | package(bowline-session)",
+    ),
     ("workerd", "package(bowline-workerd)"),
+    ("recipes", "test(/^recipes::/)"),
 ];
 
 #[derive(Debug, Args)]

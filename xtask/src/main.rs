@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for a terminal")]
 
 mod bench;
+mod bundle;
 mod conformance;
 mod fuzz;
 mod lint;
@@ -31,6 +32,8 @@ enum Chore {
     Bench(bench::BenchArgs),
     /// Run the conformance cases of an area against the freshly built program.
     Conformance(conformance::ConformanceArgs),
+    /// Bundle the proxy Worker from its sources and npm capnweb.
+    Bundle(bundle::BundleArgs),
     /// Run the fuzzers of the Cap'n Web protocol.
     Fuzz(fuzz::FuzzArgs),
 }
@@ -42,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Tidy => tidy::run(),
         Chore::Bench(args) => bench::run(&args),
         Chore::Conformance(args) => conformance::run(&args),
+        Chore::Bundle(args) => bundle::run(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
     }
 }

@@ -78,9 +78,15 @@ pub(crate) fn test_peers() -> anyhow::Result<()> {
         ("npm", "npm"),
         ("git", "git"),
         ("pg_lsclusters", "postgresql"),
+        ("chromium", "chromium"),
         ("setpriv", "util-linux"),
-        ("python3", "python3-venv"),
-    ])
+        ("python3", "python3"),
+    ])?;
+    // Debian keeps the part that makes environments in a package of its own.
+    if !works("python3", &["-c", "import ensurepip"]) {
+        install(&["python3-venv"])?;
+    }
+    Ok(())
 }
 
 /// Debian packages for programs that are not there yet: `(program, package)`.
@@ -101,20 +107,24 @@ pub(crate) fn debian(needed: &[(&str, &str)]) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    eprintln!("installing {}", missing.join(", "));
+    install(&missing)
+}
+
+fn install(packages: &[&str]) -> anyhow::Result<()> {
+    eprintln!("installing {}", packages.join(", "));
     let mut update = Command::new("apt-get");
     check(update.args(["update", "-qq"]))?;
     let mut install = Command::new("apt-get");
     check(
         install
             .args(["install", "-y", "-qq", "--no-install-recommends"])
-            .args(&missing)
+            .args(packages)
             .env("DEBIAN_FRONTEND", "noninteractive"),
     )
     .with_context(|| {
         format!(
             "install {} (or install them yourself and run this again)",
-            missing.join(", ")
+            packages.join(", ")
         )
     })
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::run::{cargo, check, test_peers, works};
 
 /// What builds the models that run in the process.
-const EMBEDDED: &str = "bowline-models/candle,bowline-ai/embedded";
+const EMBEDDED: &str = "bowline/embedded-models";
 
 /// Run every test.
 #[derive(Debug, Args)]
@@ -21,23 +21,28 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<()> {
     if !works("cargo", &["nextest", "--version"]) {
         check(&mut cargo(["install", "cargo-nextest", "--locked"]))?;
     }
-    // The end-to-end tests run the program itself.
-    check(&mut cargo(["build", "--workspace"]))?;
+    // The end-to-end tests run the program itself, which nextest does not build. With the tests, so that dependencies have the
+    // features they have there and are compiled once.
+    check(&mut cargo(["build", "--workspace", "--bins", "--tests"]))?;
     check(cargo(["nextest", "run", "--workspace"]).args(&args.runner))?;
     if args.runner.is_empty() {
-        // Real models, which only this feature builds. One thread: their workers spin and would starve each other.
+        // What only runs with real models, and what is built otherwise then.
+        check(&mut cargo([
+            "build",
+            "--workspace",
+            "--bins",
+            "--tests",
+            "--features",
+            EMBEDDED,
+        ]))?;
+        // One thread: their workers spin and would starve each other.
         check(
-            cargo([
-                "nextest",
-                "run",
-                "-p",
-                "bowline-models",
-                "-p",
-                "bowline-ai",
-                "--features",
-                EMBEDDED,
-            ])
-            .env("RAYON_NUM_THREADS", "1"),
+            cargo(["nextest", "run", "--workspace", "--features", EMBEDDED])
+                .args([
+                    "-E",
+                    "test(with_models) | package(bowline-models) | package(bowline-ai)",
+                ])
+                .env("RAYON_NUM_THREADS", "1"),
         )?;
         check(&mut cargo(["test", "--workspace", "--doc", "--quiet"]))?;
     }

@@ -5,8 +5,7 @@
 
 use std::sync::Arc;
 
-use bowline_ai_gateway::Credential;
-use bowline_binding::{Body, FetchReply, UpgradeRequest, full};
+use bowline_binding::{Body, Credential, FetchReply, UpgradeRequest, full};
 use bowline_upstream::Http;
 use http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};

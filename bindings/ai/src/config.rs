@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bowline_ai_gateway::{Credential, url};
-use bowline_binding::{ConfigError, Resources};
+use bowline_binding::{ConfigError, Credential, Resources, url};
 use bowline_upstream::{Http, Waits};
 use serde_json::Value;
 

@@ -8,8 +8,7 @@ mod text;
 
 use std::sync::Arc;
 
-use bowline_ai_gateway::Credential;
-use bowline_binding::{Body, BodyError, collect_boxed, full};
+use bowline_binding::{Body, BodyError, Credential, collect_boxed, full};
 use bowline_upstream::{Http, HttpError};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};

@@ -34,6 +34,10 @@ impl Target for Main {
             _ => Answer::error(call.not_a_function()),
         }
     }
+
+    fn methods(&self) -> &[&str] {
+        &["gateway", "aiSearch", "autorag", "websearch"]
+    }
 }
 
 /// One gateway.
@@ -47,7 +51,7 @@ impl Target for GatewayTarget {
             "getUrl" => Answer::from(
                 gateway
                     .url(first.as_str().unwrap_or_default())
-                    .map(Value::String)
+                    .map(Value::from)
                     .map_err(|error| internal(&error)),
             ),
             "getLog" => Answer::later(async move {
@@ -79,6 +83,10 @@ impl Target for GatewayTarget {
             }),
             _ => Answer::error(call.not_a_function()),
         }
+    }
+
+    fn methods(&self) -> &[&str] {
+        &["getUrl", "getLog", "patchLog", "run"]
     }
 }
 
@@ -153,7 +161,7 @@ fn value(json: Json) -> Value {
         Json::Null => Value::Null,
         Json::Bool(value) => Value::Bool(value),
         Json::Number(number) => Value::Number(number.as_f64().unwrap_or(f64::NAN)),
-        Json::String(text) => Value::String(text),
+        Json::String(text) => Value::from(text),
         Json::Array(items) => Value::Array(items.into_iter().map(value).collect()),
         Json::Object(members) => Value::object(members.into_iter().map(|(name, json)| (name, value(json)))),
     }
@@ -166,12 +174,12 @@ fn json(value: &Value) -> Option<Json> {
         Value::Bool(value) => Json::Bool(*value),
         Value::Number(number) if number.fract() == 0.0 && number.abs() < 9e15 => Json::from(*number as i64),
         Value::Number(number) => serde_json::Number::from_f64(*number).map_or(Json::Null, Json::Number),
-        Value::String(text) => Json::String(text.clone()),
+        Value::String(text) => Json::String(text.to_string()),
         Value::Array(items) => items.iter().map(json).collect::<Option<_>>()?,
         Value::Object(members) => members
             .iter()
             .filter(|(_, value)| !matches!(value, Value::Undefined))
-            .map(|(name, value)| Some((name.clone(), json(value)?)))
+            .map(|(name, value)| Some((name.to_string(), json(value)?)))
             .collect::<Option<_>>()?,
         _ => return None,
     })

@@ -73,6 +73,10 @@ impl Target for Main {
             _ => Answer::error(call.not_a_function()),
         }
     }
+
+    fn methods(&self) -> &[&str] {
+        &["create", "import", "get", "list", "delete"]
+    }
 }
 
 /// An answer that fails as Artifacts does.
@@ -117,11 +121,11 @@ async fn list(namespace: &Arc<Namespace>, limit: i64, after: Option<Place>) -> R
         })
         .collect();
     let mut members = vec![
-        ("repos".to_owned(), Value::Array(repos)),
-        ("total".to_owned(), Value::Number(page.total as f64)),
+        ("repos", Value::Array(repos)),
+        ("total", Value::Number(page.total as f64)),
     ];
-    members.extend(cursor.map(|cursor| ("cursor".to_owned(), cursor.into())));
-    Ok(Value::Object(members))
+    members.extend(cursor.map(|cursor| ("cursor", cursor.into())));
+    Ok(Value::object(members))
 }
 
 const CURSOR: base64::engine::GeneralPurpose = base64::engine::general_purpose::URL_SAFE_NO_PAD;

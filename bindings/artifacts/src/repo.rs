@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use capnweb::{Answer, Blob, Call, Target, Value};
+use capnweb::{Answer, Blob, Call, Target, Text, Value};
 use gix_hash::ObjectId;
 
 use crate::binding::{answer, created, whole};
@@ -128,6 +128,21 @@ impl Target for RepoTarget {
         }
     }
 
+    fn methods(&self) -> &[&str] {
+        &[
+            "info",
+            "createToken",
+            "listTokens",
+            "revokeToken",
+            "fork",
+            "readBlob",
+            "readTree",
+            "readCommit",
+            "readFile",
+            "log",
+        ]
+    }
+
     /// The members of `info()` are properties, too: older types have them there.
     fn get(&self, name: &str) -> Answer {
         const NAMES: [&str; 10] = [
@@ -158,9 +173,9 @@ pub(crate) fn iso(milliseconds: i64) -> Value {
 }
 
 /// What is known of a repository; `remote` stands in some answers only.
-pub(crate) fn info(repo: &Repo, remote: Option<String>) -> Vec<(String, Value)> {
+pub(crate) fn info(repo: &Repo, remote: Option<String>) -> Vec<(Text, Value)> {
     let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::from);
-    let mut members: Vec<(String, Value)> = vec![
+    let mut members: Vec<(Text, Value)> = vec![
         ("id".into(), repo.id.as_str().into()),
         ("name".into(), repo.name.as_str().into()),
     ];

@@ -114,7 +114,8 @@ impl Source {
             |problem: &str| Refusal::new(Code::InvalidUrl, format!("Invalid source.url: {problem}."));
         let mut url = member(value, "url")
             .and_then(|url| match url {
-                Value::String(text) | Value::Url(text) => Url::parse(text).ok(),
+                Value::String(text) => Url::parse(text).ok(),
+                Value::Url(text) => Url::parse(text).ok(),
                 _ => None,
             })
             .ok_or_else(|| invalid("must be a valid URL"))?;
@@ -267,7 +268,7 @@ fn member<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
 fn text(value: &Value, key: &str) -> Result<Option<String>, Refusal> {
     match member(value, key) {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::String(text)) => Ok(Some(text.to_string())),
         Some(_) => Err(Refusal::input(format!("Invalid {key}: must be a string."))),
     }
 }

@@ -14,13 +14,11 @@ pub(crate) struct Config {
 
 impl Config {
     /// Reads a wrangler entry. `database_id` may be left out when there is a `database_name`, as wrangler allows for
-    /// databases it has yet to create.
+    /// databases it has yet to create. `id` is what uploads of previews say.
     pub(crate) fn parse(entry: &Value) -> Result<Self, ConfigError> {
-        let key = if entry.get("database_id").is_some() {
-            "database_id"
-        } else {
-            "database_name"
-        };
+        let keys = ["id", "database_id"];
+        let given = keys.into_iter().find(|key| entry.get(key).is_some());
+        let key = given.unwrap_or("database_name");
         let problem = |problem: &str| ConfigError::new(key, problem);
         let id = entry
             .get(key)
@@ -81,6 +79,10 @@ mod tests {
             "b-1"
         );
         assert_eq!(id(json!({"binding": "DB", "database_name": "a"})).unwrap(), "a");
+        assert_eq!(
+            id(json!({"binding": "DB", "database_id": "b", "id": "c"})).unwrap(),
+            "c"
+        );
         for (bad, field) in [
             (json!({"binding": "DB"}), "`database_id`"),
             (json!({"database_id": ""}), "`database_id`"),
@@ -89,6 +91,7 @@ mod tests {
             (json!({"database_id": ".."}), "`database_id`"),
             (json!({"database_id": 1}), "`database_id`"),
             (json!({"database_name": "a b"}), "`database_name`"),
+            (json!({"id": "../x", "database_id": "b"}), "`id`"),
         ] {
             let error = Config::parse(&bad).unwrap_err().to_string();
             assert!(error.starts_with(field), "{bad}: {error}");

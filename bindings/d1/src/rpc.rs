@@ -52,17 +52,17 @@ async fn run(store: &dyn Store, statements: Vec<Statement>) -> Result<Value, D1E
             let serde_json::Value::Object(rows) = rows else {
                 unreachable!("this format is an object")
             };
-            let mut data = vec![("kind".to_owned(), Value::from("raw"))];
-            data.extend(rows.into_iter().map(|(name, rows)| (name, value(rows))));
-            Value::Object(vec![
-                ("meta".to_owned(), value(wire::meta(&outcome.meta))),
-                ("data".to_owned(), Value::Object(data)),
+            let mut data = vec![("kind".into(), Value::from("raw"))];
+            data.extend(rows.into_iter().map(|(name, rows)| (name.into(), value(rows))));
+            Value::object([
+                ("meta", value(wire::meta(&outcome.meta))),
+                ("data", Value::Object(data)),
             ])
         })
         .collect();
-    Ok(Value::Object(vec![
-        ("results".to_owned(), Value::Array(results)),
-        ("bookmark".to_owned(), Value::from(answer.bookmark.to_string())),
+    Ok(Value::object([
+        ("results", Value::Array(results)),
+        ("bookmark", Value::from(answer.bookmark.to_string())),
     ]))
 }
 
@@ -110,7 +110,7 @@ fn read(request: &Value) -> Result<Vec<Statement>, D1Error> {
                 })
                 .collect::<Result<_, _>>()?;
             Ok(Statement {
-                sql: sql.clone(),
+                sql: sql.to_string(),
                 params,
             })
         })
@@ -122,7 +122,7 @@ fn param(value: &Value) -> Option<Param> {
         Value::Null => Param::Null,
         Value::Bool(value) => Param::Real(f64::from(u8::from(*value))),
         Value::Number(number) => Param::Real(*number),
-        Value::String(text) => Param::Text(text.clone()),
+        Value::String(text) => Param::Text(text.to_string()),
         Value::Bytes(bytes, BytesKind::Uint8Array | BytesKind::ArrayBuffer) => Param::Blob(bytes.clone()),
         Value::Array(bytes) => Param::Blob(bytes.iter().map(byte).collect::<Option<_>>()?),
         _ => return None,
@@ -139,13 +139,10 @@ fn value(json: serde_json::Value) -> Value {
         serde_json::Value::Null => Value::Null,
         serde_json::Value::Bool(value) => Value::Bool(value),
         serde_json::Value::Number(number) => Value::Number(number.as_f64().unwrap_or(f64::NAN)),
-        serde_json::Value::String(text) => Value::String(text),
+        serde_json::Value::String(text) => Value::from(text),
         serde_json::Value::Array(items) => Value::Array(items.into_iter().map(value).collect()),
-        serde_json::Value::Object(members) => Value::Object(
-            members
-                .into_iter()
-                .map(|(name, member)| (name, value(member)))
-                .collect(),
-        ),
+        serde_json::Value::Object(members) => {
+            Value::object(members.into_iter().map(|(name, member)| (name, value(member))))
+        }
     }
 }

@@ -801,16 +801,11 @@ async fn the_rpc_form() {
         target,
         capnweb::SessionOptions::default(),
     );
-    let query = |sql: &str, params: Vec<V>| {
-        V::Object(vec![
-            ("sql".to_owned(), sql.into()),
-            ("params".to_owned(), V::Array(params)),
-        ])
-    };
+    let query = |sql: &str, params: Vec<V>| V::object([("sql", sql.into()), ("params", V::Array(params))]);
     let request = |queries: Vec<V>, bookmark: Option<V>| {
-        let mut members = vec![("queries".to_owned(), V::Array(queries))];
-        members.extend(bookmark.map(|bookmark| ("bookmark".to_owned(), bookmark)));
-        V::Object(members)
+        let mut members = vec![("queries", V::Array(queries))];
+        members.extend(bookmark.map(|bookmark| ("bookmark", bookmark)));
+        V::object(members)
     };
     let bytes = V::Array(vec![1.into(), 255.into()]);
     let answer = main

@@ -60,7 +60,8 @@ impl Config {
             }),
             (Some(Value::Object(outbound)), None) => {
                 let service = outbound
-                    .get("service")
+                    .get("worker")
+                    .map_or_else(|| outbound.get("service"), |worker| worker.get("service"))
                     .and_then(Value::as_str)
                     .unwrap_or_default();
                 let problem = format!(
@@ -130,8 +131,15 @@ impl Outbound {
     }
 }
 
+/// The names of parameters: `parameters` of a wrangler entry, or `params` of an upload, a list of objects with a `name`.
 fn parameters(outbound: &Map<String, Value>) -> Result<Vec<String>, ConfigError> {
     let shape = || ConfigError::new("outbound", "`parameters` must be a list of texts");
+    if let Some(Value::Array(uploaded)) = outbound.get("params") {
+        return uploaded
+            .iter()
+            .map(|parameter| parameter["name"].as_str().map(str::to_owned).ok_or_else(shape))
+            .collect();
+    }
     match outbound.get("parameters") {
         None => Ok(Vec::new()),
         Some(Value::Array(names)) => names

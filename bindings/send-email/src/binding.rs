@@ -61,6 +61,10 @@ impl Target for Mailer {
             Ok(Value::Object(vec![("messageId".into(), id.into())]))
         })
     }
+
+    fn methods(&self) -> &[&str] {
+        &["send"]
+    }
 }
 
 /// A mail ready to go.

@@ -101,7 +101,7 @@ fn given<'a>(value: &'a Value, field: &str) -> Option<&'a Value> {
 fn text(value: &Value, field: &str) -> Result<Option<String>, Refusal> {
     match given(value, field) {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::String(text)) => Ok(Some(text.to_string())),
         Some(_) => Err(Refusal::invalid(format!("{field} must be a text"))),
     }
 }
@@ -143,7 +143,7 @@ fn headers(value: Option<&Value>) -> Result<Vec<(String, String)>, Refusal> {
         Some(Value::Object(members)) => members
             .iter()
             .map(|(name, value)| match value {
-                Value::String(value) => Ok((name.clone(), value.clone())),
+                Value::String(value) => Ok((name.to_string(), value.to_string())),
                 _ => Err(Refusal::new(
                     "E_HEADER_VALUE_INVALID",
                     format!("header {name} must be a text"),

@@ -128,32 +128,45 @@ impl Ours {
         Ok(serde_json::from_slice(&body)?)
     }
 
-    async fn fill(&self, vectors: &[Vec<f32>]) -> anyhow::Result<()> {
-        let mut last = Value::Null;
-        for (number, chunk) in vectors.chunks(1000).enumerate() {
+    /// Writes all, and gives the time from the first call until the last vector is seen, less that of making them.
+    async fn fill(&self, mut vectors: impl Iterator<Item = Vec<f32>>) -> anyhow::Result<Duration> {
+        let (mut last, mut number, mut taken) = (Value::Null, 0, Duration::ZERO);
+        loop {
+            let chunk: Vec<Vec<f32>> = vectors.by_ref().take(1000).collect();
+            if chunk.is_empty() {
+                break;
+            }
+            let start = Instant::now();
             let line = |(place, values): (usize, &Vec<f32>)| {
-                json!({"id": (number * 1000 + place).to_string(), "values": values}).to_string()
+                json!({"id": (number + place).to_string(), "values": values}).to_string()
             };
             let lines: Vec<String> = chunk.iter().enumerate().map(line).collect();
             last = self.call("/insert", lines.join("\n")).await?["mutationId"].take();
+            number += chunk.len();
+            taken += start.elapsed();
         }
+        let start = Instant::now();
         while self.call("/info", String::new()).await?["processedUpToMutation"] != last {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Ok(())
+        Ok(taken + start.elapsed())
     }
 
-    /// The ids that each query finds, and the queries per second.
-    async fn ask(&self, queries: &[Vec<f32>]) -> anyhow::Result<(Vec<Vec<usize>>, f64)> {
+    /// The ids that each query finds, the queries per second, and the median of their times in ms.
+    async fn ask(&self, queries: &[Vec<f32>]) -> anyhow::Result<(Vec<Vec<usize>>, f64, f64)> {
         let bodies: Vec<String> = queries
             .iter()
             .map(|query| json!({"vector": query, "topK": TOP_K}).to_string())
             .collect();
-        let (mut found, start) = (Vec::new(), Instant::now());
+        let (mut found, mut times) = (Vec::new(), Vec::new());
         for body in bodies {
+            let start = Instant::now();
             found.push(self.call("/query", body).await?);
+            times.push(start.elapsed().as_secs_f64());
         }
-        let rate = queries.len() as f64 / start.elapsed().as_secs_f64();
+        let rate = queries.len() as f64 / times.iter().sum::<f64>();
+        times.sort_unstable_by(f64::total_cmp);
+        let median = times[times.len() / 2] * 1e3;
         let id = |one: &Value| one["id"].as_str().and_then(|id| id.parse().ok());
         let ids = |answer: &Value| {
             answer["matches"]
@@ -163,7 +176,7 @@ impl Ours {
                 .collect::<Option<Vec<usize>>>()
         };
         let found = found.iter().map(ids).collect::<Option<_>>();
-        Ok((found.context("matches with ids")?, rate))
+        Ok((found.context("matches with ids")?, rate, median))
     }
 }
 
@@ -252,17 +265,24 @@ async fn main() -> anyhow::Result<()> {
     let seconds = |start: Instant| start.elapsed().as_secs_f64();
 
     let mut source = Source::new(dimensions);
-    let rows: Vec<Vec<f32>> = (0..vectors).map(|_| source.next()).collect();
     let queries: Vec<Vec<f32>> = (0..QUERIES).map(|_| source.next()).collect();
+    // Alone, they are made as they are written: memory is the index's then, and nobody else's.
+    let rows: Vec<Vec<f32>> = if alone {
+        Vec::new()
+    } else {
+        (0..vectors).map(|_| source.next()).collect()
+    };
     let mut report = json!({"vectors": vectors, "dimensions": dimensions});
 
     let state = tempfile::tempdir()?;
     let before = resident();
-    let start = Instant::now();
     let ours = Ours::open(state.path(), dimensions, json!(false))?;
-    ours.fill(&rows).await?;
-    report["insert_s"] = json!(seconds(start));
-    let rows = if alone { Vec::new() } else { rows };
+    let taken = if alone {
+        ours.fill((0..vectors).map(|_| source.next())).await?
+    } else {
+        ours.fill(rows.iter().cloned()).await?
+    };
+    report["insert_s"] = json!(taken.as_secs_f64());
     report["memory_scan_mb"] = json!(resident() - before);
     report["disk_mb"] = json!(on_disk(&state.path().join("vectorize"))?);
     drop(ours);
@@ -272,7 +292,8 @@ async fn main() -> anyhow::Result<()> {
 
     let flat: Vec<f32> = rows.concat();
     let asked = &queries[..if vectors > 200_000 { 30 } else { 100 }];
-    let (exact, mut rate) = ours.ask(asked).await?;
+    let (exact, mut rate, median) = ours.ask(asked).await?;
+    report["scan_p50_ms"] = json!(median);
     if !alone {
         // In turns, so that what else the machine does falls on both alike.
         let mut theirs = 0.0f64;
@@ -296,7 +317,6 @@ async fn main() -> anyhow::Result<()> {
     };
     drop((ours, flat));
 
-    let before = resident();
     let start = Instant::now();
     let ours = Ours::open(
         state.path(),
@@ -305,7 +325,8 @@ async fn main() -> anyhow::Result<()> {
     )?;
     tokio::task::spawn_blocking(move || built.recv()).await??;
     report["graph_build_s"] = json!(seconds(start));
-    let (found, mut rate) = ours.ask(&queries).await?;
+    let (found, mut rate, median) = ours.ask(&queries).await?;
+    report["graph_p50_ms"] = json!(median);
     for _ in 0..3 {
         rate = rate.max(ours.ask(&queries).await?.1);
     }

@@ -87,3 +87,33 @@ pub(crate) fn indexed_value<'a>(
 pub(crate) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(INDEXED_TEXT)]
 }
+
+/// The properties of `metadata` that some indexes hold, nested as they are there, texts cut as an index cuts them.
+pub(crate) fn indexed_only<'a>(
+    metadata: &Map<String, Value>,
+    indexes: impl Iterator<Item = &'a MetadataIndex>,
+) -> Map<String, Value> {
+    let mut kept = Map::new();
+    for index in indexes {
+        if let Some(value) = indexed_value(metadata, index) {
+            let text = value.as_str().map(|text| cut(text).into());
+            insert_at(&mut kept, &index.property, text.unwrap_or_else(|| value.clone()));
+        }
+    }
+    kept
+}
+
+/// Puts `value` at the dotted `path`, making the objects on the way.
+fn insert_at(map: &mut Map<String, Value>, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            map.insert(path.to_owned(), value);
+        }
+        Some((first, rest)) => {
+            let inner = map.entry(first).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(inner) = inner {
+                insert_at(inner, rest, value);
+            }
+        }
+    }
+}

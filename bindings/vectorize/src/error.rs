@@ -44,6 +44,9 @@ pub(crate) enum VectorizeError {
     /// The file could not be read or written.
     #[error("the index could not be stored")]
     Storage(#[from] rusqlite::Error),
+    /// The server that keeps the index failed, could not be reached, or answered garbage.
+    #[error("{0}")]
+    Backend(String),
     /// A defect of ours.
     #[error("internal error")]
     Internal,
@@ -65,6 +68,7 @@ impl VectorizeError {
             Self::BodyTooLarge(_) => 41301,
             Self::Storage(_) => 50001,
             Self::Internal => 50002,
+            Self::Backend(_) => 50201,
             Self::Overloaded => 50301,
         }
     }

@@ -80,6 +80,12 @@ impl Filter {
         Ok(Self(conditions))
     }
 
+    /// The conditions, each a property and what it must be.
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = (&str, &Test)> {
+        let conditions = self.0.iter();
+        conditions.map(|condition| (condition.property.as_str(), &condition.test))
+    }
+
     /// The filter over an index's columns. `None` when a property has none: a condition on it never holds.
     pub(crate) fn over<'a>(&'a self, columns: &'a [Column]) -> Option<Bound<'a>> {
         let bound = self.0.iter().map(|condition| {

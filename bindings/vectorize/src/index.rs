@@ -186,13 +186,7 @@ impl Index {
         let mut writer = self.shared.writer();
         check_room(&self.shared.read().rows, &writer.pending, &change)?;
         let number = writer.next;
-        let mutation = Mutation {
-            // Version 7 sorts by time, so that clients can tell what was processed before what.
-            id: uuid::Uuid::now_v7().to_string(),
-            at: jiff::Timestamp::now()
-                .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
-                .to_string(),
-        };
+        let mutation = Mutation::now();
         let accepted = Accepted {
             number,
             mutation: mutation.clone(),

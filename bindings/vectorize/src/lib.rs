@@ -11,6 +11,7 @@ mod filter;
 mod graph;
 mod index;
 mod lane;
+mod qdrant;
 mod rows;
 mod state;
 mod store;
@@ -39,8 +40,11 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     },
     build: |entry, resources| {
         let config = config::Config::parse(entry)?;
-        let store = embedded::Embedded::open(&config, &resources.state)?;
-        Ok(Arc::new(binding::Vectorize::new(Arc::new(store))) as Arc<dyn Binding>)
+        let store = match qdrant::configured(entry, &config, resources)? {
+            Some(store) => store,
+            None => Arc::new(embedded::Embedded::open(&config, &resources.state)?),
+        };
+        Ok(Arc::new(binding::Vectorize::new(store)) as Arc<dyn Binding>)
     },
 };
 

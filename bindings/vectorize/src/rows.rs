@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::column::{Column, Scalar, cut, indexed_value};
+use crate::column::{Column, Scalar, indexed_only};
 use crate::config::Metric;
 use crate::lane::{Lane, WIDTH, dot, inverse_norm, pack, pack_into, square, squared_distance};
 use crate::store::Vector;
@@ -305,38 +305,14 @@ impl Rows {
     /// The indexed properties of what lives in `slot`, nested as in its metadata, texts cut as the index cuts them.
     pub(crate) fn indexed_metadata(&self, slot: usize) -> Option<Map<String, Value>> {
         let metadata = self.row(slot)?.metadata()?;
-        let mut kept = Map::new();
-        for column in &self.columns {
-            let covered = column.values[slot].is_some();
-            if let Some(value) = indexed_value(&metadata, &column.index).filter(|_| covered) {
-                let value = value
-                    .as_str()
-                    .map_or_else(|| value.clone(), |text| cut(text).into());
-                insert_at(&mut kept, &column.index.property, value);
-            }
-        }
-        Some(kept)
+        let covering = self.columns.iter().filter(|column| column.values[slot].is_some());
+        Some(indexed_only(&metadata, covering.map(|column| &column.index)))
     }
 }
 
 /// Metadata as it is stored.
 pub(crate) fn json(map: &Map<String, Value>) -> String {
     serde_json::to_string(map).expect("maps keyed by texts are always JSON")
-}
-
-/// Puts `value` at the dotted `path`, making the objects on the way.
-fn insert_at(map: &mut Map<String, Value>, path: &str, value: Value) {
-    match path.split_once('.') {
-        None => {
-            map.insert(path.to_owned(), value);
-        }
-        Some((first, rest)) => {
-            let inner = map.entry(first).or_insert_with(|| Value::Object(Map::new()));
-            if let Value::Object(inner) = inner {
-                insert_at(inner, rest, value);
-            }
-        }
-    }
 }
 
 /// The closest slots so far.

@@ -60,6 +60,19 @@ pub(crate) struct Mutation {
     pub(crate) at: String,
 }
 
+impl Mutation {
+    /// A new one, accepted now.
+    pub(crate) fn now() -> Self {
+        Self {
+            // Version 7 sorts by time, so that clients can tell what was processed before what.
+            id: uuid::Uuid::now_v7().to_string(),
+            at: jiff::Timestamp::now()
+                .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
+                .to_string(),
+        }
+    }
+}
+
 /// Facts about an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Info {

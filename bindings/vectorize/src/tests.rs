@@ -776,3 +776,44 @@ async fn a_synchronous_index_shows_a_change_at_once() {
         );
     }
 }
+
+#[test]
+fn stores_elsewhere_are_configured() {
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let state = tempfile::tempdir().unwrap();
+    let told = |change: Change<'_>| {
+        let mut entry = entry("cosine", json!([]));
+        entry["store"] = json!({"type": "qdrant", "url": "http://127.0.0.1:6333"});
+        change(&mut entry);
+        build(&entry, &state).err().map(|error| error.to_string())
+    };
+    // Nobody is asked before the first call.
+    assert_eq!(told(&|_| {}), None);
+    assert_eq!(told(&|entry| entry["ann"] = json!({"effort": 64})), None);
+    let refused: [(Change<'_>, &str); 5] = [
+        (
+            &|entry| entry["store"]["type"] = json!("faiss"),
+            "`store.type`: must be",
+        ),
+        (
+            &|entry| entry["store"]["url"] = json!("ftp://x"),
+            "`store.url`: must be",
+        ),
+        (
+            &|entry| entry["store"]["api_key"] = json!("x"),
+            "`store.api_key`: does not belong",
+        ),
+        (
+            &|entry| entry["ann"] = json!({"threshold": 1000}),
+            "`ann.threshold`: does not belong",
+        ),
+        (
+            &|entry| entry["mutations"] = json!("asynchronous"),
+            "`mutations`: must be",
+        ),
+    ];
+    for (change, expected) in refused {
+        let told = told(change).unwrap();
+        assert!(told.starts_with(expected), "{told}");
+    }
+}

@@ -92,6 +92,8 @@ pub struct Application {
     pub cors: Option<Cors>,
     /// The session cookie.
     pub cookie: CookieShape,
+    /// A program's login is not asked about once its person is logged in.
+    pub skip_interstitial: bool,
 }
 
 impl Application {
@@ -151,6 +153,7 @@ impl Application {
                 same_site,
                 path: flag(members, "path_cookie_attribute")?,
             },
+            skip_interstitial: flag(members, "skip_interstitial")?,
         };
         if application.options_preflight_bypass && application.cors.is_some() {
             return Err(ShapeError::new(
@@ -159,6 +162,13 @@ impl Application {
             ));
         }
         Ok(application)
+    }
+
+    /// Whether it protects something on a host, which may have a port.
+    pub fn stands_on(&self, host: &str) -> bool {
+        self.destinations
+            .iter()
+            .any(|destination| destination.stands_on(host))
     }
 
     /// Whether a person could get in: a login makes sense.

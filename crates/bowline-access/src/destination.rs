@@ -94,6 +94,11 @@ impl Destination {
         }
     }
 
+    /// Whether it covers something on a host, which may have a port.
+    pub(crate) fn stands_on(&self, host: &str) -> bool {
+        self.covers_host(without_port(&host.to_ascii_lowercase()))
+    }
+
     /// Whether it covers a request. `host` is lower case and without a port, `path` is a form of [`RequestPath`].
     fn covers(&self, host: &str, path: &str) -> bool {
         self.covers_host(host) && covers_path(&self.path, path)

@@ -12,8 +12,15 @@ use crate::{DenyReason, DurationError, parse_duration};
 pub type UnixSeconds = i64;
 
 /// SHA-256 of a client secret. A slow hash would add nothing: secrets are random with more than 200 bits.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Eq)]
 pub struct SecretHash([u8; 32]);
+
+impl PartialEq for SecretHash {
+    /// Takes the same time wherever the difference is: there is no other way to compare two.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
 
 impl SecretHash {
     /// The hash of `secret`.
@@ -34,7 +41,7 @@ impl SecretHash {
     /// Whether `secret` hashes to this. Takes the same time wherever the difference is; hashing first also hides the
     /// secret's length.
     pub fn matches(&self, secret: &[u8]) -> bool {
-        Self::of(secret).0.ct_eq(&self.0).into()
+        Self::of(secret) == *self
     }
 }
 
@@ -140,10 +147,10 @@ impl ServiceToken {
     /// Whether what [`Authenticated::presented`] told at an earlier time would still authenticate.
     pub fn still_accepts(&self, presented: Option<SecretHash>, now: UnixSeconds) -> bool {
         let known = presented.is_none_or(|hash| {
-            bool::from(hash.0.ct_eq(&self.secret_hash.0))
+            hash == self.secret_hash
                 || self
                     .previous
-                    .is_some_and(|old| now < old.expires_at && bool::from(hash.0.ct_eq(&old.hash.0)))
+                    .is_some_and(|old| now < old.expires_at && hash == old.hash)
         });
         known && self.usable(now).is_ok()
     }

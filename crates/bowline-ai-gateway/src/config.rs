@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bowline_binding::{ConfigError, Resources};
+use bowline_binding::{ConfigError, Credential, Resources, url};
 use serde_json::{Map, Value};
 
-use crate::{Credential, Options};
+use crate::Options;
 
 /// Providers with a well-known address, reached with the caller's own key unless the configuration has one.
 const KNOWN: [(&str, &str); 2] = [
@@ -128,19 +128,4 @@ fn objects<'a>(
         return Err(ConfigError::new(format!("{key}.{name}"), "must be an object"));
     }
     Ok(members.iter())
-}
-
-/// An http or https URL without user information and query; the slash at its end is taken off.
-pub fn url(value: &Value, place: &str) -> Result<String, ConfigError> {
-    let problem = "must be an http or https URL without user, password and query";
-    value
-        .as_str()
-        .filter(|text| text.starts_with("http://") || text.starts_with("https://"))
-        .filter(|text| {
-            text.parse::<http::Uri>().is_ok_and(|uri| {
-                uri.query().is_none() && uri.authority().is_some_and(|host| !host.as_str().contains('@'))
-            })
-        })
-        .map(|text| text.trim_end_matches('/').to_owned())
-        .ok_or_else(|| ConfigError::new(place, problem))
 }

@@ -2,7 +2,6 @@
 
 mod cache;
 mod config;
-mod credential;
 mod error;
 mod gateway;
 mod log;
@@ -12,8 +11,6 @@ mod recorded;
 mod step;
 mod store;
 
-pub use config::url;
-pub use credential::Credential;
 pub use error::GatewayError;
 pub use gateway::{Gateway, Gateways};
 pub use log::Patch;

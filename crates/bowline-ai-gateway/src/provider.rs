@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bowline_binding::{Body, full};
+use bowline_binding::{Body, Credential, full};
 use bowline_upstream::{Http, HttpError};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use serde_json::Value;
-
-use crate::Credential;
 
 /// One request to a provider.
 pub struct ProviderRequest<'a> {

@@ -14,23 +14,27 @@
 
 mod body;
 mod context;
+mod credential;
 mod descriptor;
 mod endpoint;
 mod error;
 mod exchange;
 mod fetch;
 mod service;
+mod url;
 mod worker_form;
 mod worker_host;
 
 pub use body::{Body, BodyError, BoxError, collect, collect_boxed, empty, full};
 pub use context::{CallContext, ConnectAddress};
+pub use credential::Credential;
 pub use descriptor::{Build, ConfigError, Descriptor, Registry, Resources, Variables};
 pub use endpoint::Endpoint;
 pub use error::{BindingError, ErrorKind, Retry};
 pub use exchange::{ExchangeError, exchange, open_websocket};
 pub use fetch::{BoxDuplex, Duplex, FetchReply, FetchRequest, UpgradeRequest};
 pub use service::{BoxFuture, WireService};
+pub use url::url;
 pub use worker_form::{InnerBinding, WorkerForm};
 pub use worker_host::{OutboundSpec, WorkerHost, WorkerSpec};
 

@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, progress and advice to stderr. Exit codes are part of the interface and listed in `--help`.
 
+mod cloudflare;
 mod commands;
 mod endpoints;
 mod env_vars;
@@ -25,7 +26,8 @@ use crate::error::{CliError, Kind};
 #[derive(Debug, Parser)]
 #[command(name = "bowline", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 internal, 2 usage, 3 configuration, 4 credentials, 5 remote or workerd."
+    after_help = "Exit codes: 0 done, 1 internal, 2 usage, 3 configuration, 4 credentials, 5 remote or workerd. \
+                  `edge run` ends as its command does, with 128 and the signal's number where a signal ended it."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -37,6 +39,9 @@ enum Command {
     Demo(commands::demo::DemoArgs),
     Dev(commands::dev::DevArgs),
     Connect(commands::connect::ConnectArgs),
+    Config(commands::config::ConfigArgs),
+    Deploy(commands::deploy::DeployArgs),
+    Edge(Box<commands::edge::EdgeArgs>),
     Serve(commands::serve::ServeArgs),
     Access(commands::access::AccessArgs),
     Models(commands::models::ModelsArgs),
@@ -53,7 +58,7 @@ pub fn main() -> ExitCode {
     // Named once for the process: rustls would otherwise panic should a dependency bring a second provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             output::notice(&error.to_string());
             error.exit_code()
@@ -61,25 +66,33 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), CliError> {
+fn run(command: Command) -> Result<ExitCode, CliError> {
     let env: env_vars::Env<'static> = &env_vars::process;
     match command {
+        // Before there is any other thread, and it ends as the command that it runs does.
+        Command::Edge(args) => return commands::edge::run(*args, env),
         Command::Access(args) => block_on(commands::access::run(args, env)),
+        Command::Config(args) => commands::config::run(&args),
         Command::Models(args) => commands::models::run(&args, env),
         Command::Serve(args) => block_on(commands::serve::run(args, env)),
         // One thread: it carries what one developer's tools send, and a request that never changes threads is answered
         // sooner (`cargo xtask bench proxy`).
         Command::Connect(args) => run_on(Builder::new_current_thread(), commands::connect::run(args, env)),
+        Command::Deploy(args) => run_on(Builder::new_current_thread(), commands::deploy::run(args, env)),
         Command::Dev(args) => block_on(commands::dev::run(args, env)),
         Command::Demo(args) => block_on(commands::demo::run(args, env)),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
-fn block_on(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+fn block_on<T>(command: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     run_on(Builder::new_multi_thread(), command)
 }
 
-fn run_on(mut runtime: Builder, command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+fn run_on<T>(
+    mut runtime: Builder,
+    command: impl Future<Output = Result<T, CliError>>,
+) -> Result<T, CliError> {
     runtime
         .enable_all()
         .build()

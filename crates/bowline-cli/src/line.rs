@@ -36,6 +36,7 @@ pub(crate) fn quiet_proxy(
         credentials,
         extra_authorities: settings::extra_authorities(env),
         on_refusal,
+        warm: true,
         ..ProxyOptions::default()
     })
     .map_err(|error| CliError::new(Kind::User, error))
@@ -78,8 +79,8 @@ pub(crate) struct Placed {
 pub(crate) type Services = HashMap<String, Arc<dyn WireService>>;
 
 /// Everything answered by one router in this process.
-pub(crate) fn all_local(project: &Project, router: Router) -> Services {
-    let local: Arc<dyn WireService> = Arc::new(Local(Arc::new(router)));
+pub(crate) fn all_local(project: &Project, router: impl Into<Arc<Router>>) -> Services {
+    let local: Arc<dyn WireService> = Arc::new(Local(router.into()));
     let names = project.bindings.iter().map(|entry| entry.name.clone());
     names.map(|name| (name, Arc::clone(&local))).collect()
 }

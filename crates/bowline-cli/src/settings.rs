@@ -73,8 +73,7 @@ pub(crate) fn login_options(
         files,
         url: url.clone(),
         team_domain,
-        transfer: env(env_vars::BOWLINE_ACCESS_TRANSFER)
-            .unwrap_or_else(|| bowline_credentials::TRANSFER.into()),
+        transfer: env(env_vars::BOWLINE_ACCESS_TRANSFER),
         clock: clock(),
     })
 }

@@ -337,16 +337,11 @@ impl Artifacts {
         options: &RepoOptions,
     ) -> Result<Created, Error> {
         let options = encoded(&self.0, "import", options)?;
-        let mut from = vec![("url".to_owned(), Value::from(source.url.expose()))];
-        from.extend(
-            source
-                .branch
-                .as_deref()
-                .map(|branch| ("branch".to_owned(), branch.into())),
-        );
-        from.extend(source.depth.map(|depth| ("depth".to_owned(), depth.into())));
+        let mut from = vec![("url", Value::from(source.url.expose()))];
+        from.extend(source.branch.as_deref().map(|branch| ("branch", branch.into())));
+        from.extend(source.depth.map(|depth| ("depth", depth.into())));
         let target = Value::object([("name", name.into()), ("opts", options)]);
-        let request = Value::object([("source", Value::Object(from)), ("target", target)]);
+        let request = Value::object([("source", Value::object(from)), ("target", target)]);
         self.call("import", [request]).await
     }
 
@@ -368,9 +363,9 @@ impl Artifacts {
 
     /// Repositories, newest first: `limit` of them (up to 200) after a page's `cursor`, or from the beginning.
     pub async fn list(&self, limit: u32, cursor: Option<&str>) -> Result<Page, Error> {
-        let mut options = vec![("limit".to_owned(), Value::from(limit))];
-        options.extend(cursor.map(|cursor| ("cursor".to_owned(), cursor.into())));
-        self.call("list", [Value::Object(options)]).await
+        let mut options = vec![("limit", Value::from(limit))];
+        options.extend(cursor.map(|cursor| ("cursor", cursor.into())));
+        self.call("list", [Value::object(options)]).await
     }
 
     /// Deletes a repository and all that is in it; whether there was one.

@@ -127,6 +127,8 @@ impl Builder {
                 ..bowline_proxy::Deadlines::default()
             },
             on_refusal: None,
+            preview: None,
+            warm: false,
         })?;
         Ok(Client(Arc::new(Inner {
             proxy,

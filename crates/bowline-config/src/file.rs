@@ -27,6 +27,16 @@ pub(crate) fn find(path: &Path) -> Result<PathBuf, ConfigError> {
         .ok_or(ConfigError::NotFound(absolute))
 }
 
+/// The configuration at `path`, a file or the folder of one, as it is written: its absolute path and its members.
+///
+/// # Errors
+/// There is none, it cannot be read, or it is not in the language its name says.
+pub fn document(path: &Path) -> Result<(PathBuf, Map<String, Value>), ConfigError> {
+    let file = find(path)?;
+    let members = read(&file)?;
+    Ok((file, members))
+}
+
 /// The members of a file that exists.
 pub(crate) fn read(file: &Path) -> Result<Map<String, Value>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable {

@@ -15,4 +15,5 @@ mod file;
 mod project;
 
 pub use error::ConfigError;
+pub use file::document;
 pub use project::{BindingEntry, BindingKey, Project};

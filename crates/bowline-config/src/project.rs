@@ -11,7 +11,7 @@ use crate::{ConfigError, file};
 pub struct BindingKey {
     /// The kind, handed on to [`BindingEntry::kind`].
     pub kind: &'static str,
-    /// The member that lists bindings of this kind.
+    /// The member that lists bindings of this kind. A dot leads into an object: `queues.producers`.
     pub wrangler_key: &'static str,
     /// The member of an entry that names it.
     pub name_key: &'static str,
@@ -37,8 +37,10 @@ pub struct Project {
     pub folder: PathBuf,
     /// The configuration, absolute.
     pub file: PathBuf,
-    /// `name`.
+    /// `name`, with the environment's own after it where one was asked for.
     pub name: Option<String>,
+    /// `account_id`.
+    pub account_id: Option<String>,
     /// `main`, absolute.
     pub main: Option<PathBuf>,
     /// `compatibility_date`.
@@ -56,7 +58,7 @@ pub struct Project {
 /// Members with no effect on what we run: silence about them is right.
 const WITHOUT_EFFECT: [&str; 16] = [
     "$schema",
-    "account_id",
+    "env",
     "workers_dev",
     "routes",
     "route",
@@ -76,6 +78,18 @@ const WITHOUT_EFFECT: [&str; 16] = [
 impl Project {
     /// Reads the project at `path`, a configuration or the folder of one.
     pub fn load(path: &Path, keys: &[BindingKey]) -> Result<Self, ConfigError> {
+        Self::load_environment(path, keys, None)
+    }
+
+    /// Reads the project at `path` as it is in one of its environments (`env.NAME`).
+    ///
+    /// As wrangler has it: bindings and `vars` are the environment's own and never inherited, the rest is inherited member
+    /// by member, and the Worker's name has the environment's after it unless the environment names it.
+    pub fn load_environment(
+        path: &Path,
+        keys: &[BindingKey],
+        environment: Option<&str>,
+    ) -> Result<Self, ConfigError> {
         let file = file::find(path)?;
         let folder = file.parent().unwrap_or(Path::new("/")).to_owned();
         let extra_file = folder.join("bowline.jsonc");
@@ -88,8 +102,12 @@ impl Project {
             file: &file,
             members: file::read(&file)?,
         };
+        if let Some(environment) = environment {
+            reader.enter(environment, keys)?;
+        }
 
         let name = reader.text("name")?;
+        let account_id = reader.text("account_id")?;
         let main = reader.text("main")?.map(|main| folder.join(main));
         let compatibility_date = reader.text("compatibility_date")?;
         let compatibility_flags = reader.texts("compatibility_flags")?;
@@ -140,6 +158,7 @@ impl Project {
             folder,
             file,
             name,
+            account_id,
             main,
             compatibility_date,
             compatibility_flags,
@@ -187,6 +206,52 @@ impl Reader<'_> {
         }
     }
 
+    /// Puts the members of an environment in the place of the file's own.
+    fn enter(&mut self, environment: &str, keys: &[BindingKey]) -> Result<(), ConfigError> {
+        let mut known = match self.members.remove("env") {
+            None => Map::new(),
+            Some(Value::Object(known)) => known,
+            Some(_) => return Err(self.member("env", "must be an object of environments")),
+        };
+        let own = match known.remove(environment) {
+            Some(Value::Object(own)) => own,
+            Some(_) => return Err(self.member(&format!("env.{environment}"), "must be an object")),
+            None => {
+                let names: Vec<&str> = known.keys().map(String::as_str).collect();
+                let names = if names.is_empty() {
+                    "none".into()
+                } else {
+                    names.join(", ")
+                };
+                return Err(self.member("env", &format!("has no `{environment}`; there is {names}")));
+            }
+        };
+        let bound = |key: &str| {
+            keys.iter()
+                .any(|one| one.wrangler_key.split('.').next() == Some(key))
+        };
+        self.members.retain(|key, _| key != "vars" && !bound(key));
+        if !own.contains_key("name")
+            && let Some(Value::String(name)) = self.members.get_mut("name")
+        {
+            name.push('-');
+            name.push_str(environment);
+        }
+        self.members.extend(own);
+        Ok(())
+    }
+
+    /// Takes out what is listed under a key, which may lead into an object.
+    fn take(&mut self, key: &str) -> Option<Value> {
+        match key.split_once('.') {
+            None => self.members.remove(key),
+            Some((outer, inner)) => {
+                let outer = self.members.get_mut(outer)?.as_object_mut()?;
+                outer.remove(inner)
+            }
+        }
+    }
+
     fn text(&mut self, key: &str) -> Result<Option<String>, ConfigError> {
         match self.members.remove(key) {
             None => Ok(None),
@@ -215,7 +280,7 @@ impl Reader<'_> {
 
     fn bindings(&mut self, key: &BindingKey) -> Result<Vec<BindingEntry>, ConfigError> {
         let shape = "must be a list of objects";
-        let entries = match self.members.remove(key.wrangler_key) {
+        let entries = match self.take(key.wrangler_key) {
             None => return Ok(Vec::new()),
             Some(Value::Array(entries)) => entries,
             // Kinds of which a Worker has one (`ai`, `images`, `browser`) are an object instead of a list.
@@ -306,6 +371,50 @@ mod tests {
             );
             assert_eq!(project.warnings.len(), 2, "{:?}", project.warnings);
         }
+    }
+
+    #[test]
+    fn an_environment_inherits_all_but_bindings() {
+        let text = r#"{"name": "app", "main": "a.js", "account_id": "acc", "vars": {"A": "1"},
+            "ones": [{"binding": "X"}], "outer": {"inner": [{"binding": "Q"}]},
+            "env": {"stage": {"ones": [{"binding": "Y", "remote": true}], "main": "b.js"}, "live": {"name": "other"}}}"#;
+        let keys = [
+            KEYS[0],
+            BindingKey {
+                kind: "nested",
+                wrangler_key: "outer.inner",
+                name_key: "binding",
+            },
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("wrangler.jsonc"), text).unwrap();
+        let load = |environment| Project::load_environment(folder.path(), &keys, environment);
+        let names = |project: &Project| -> Vec<String> {
+            project
+                .bindings
+                .iter()
+                .map(|binding| binding.name.clone())
+                .collect()
+        };
+        let top = load(None).unwrap();
+        assert_eq!(
+            (top.name.as_deref(), names(&top)),
+            (Some("app"), vec!["X".into(), "Q".into()])
+        );
+        assert_eq!(top.warnings.len(), 1, "`outer` itself: {:?}", top.warnings);
+        let stage = load(Some("stage")).unwrap();
+        assert_eq!(
+            (stage.name.as_deref(), names(&stage)),
+            (Some("app-stage"), vec!["Y".to_owned()])
+        );
+        assert!(stage.main.unwrap().ends_with("b.js") && stage.vars.is_empty());
+        assert_eq!(stage.account_id.as_deref(), Some("acc"));
+        assert_eq!(load(Some("live")).unwrap().name.as_deref(), Some("other"));
+        let error = load(Some("gone")).unwrap_err().to_string();
+        assert!(
+            error.ends_with("`env` has no `gone`; there is stage, live"),
+            "{error}"
+        );
     }
 
     #[test]

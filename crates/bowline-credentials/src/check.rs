@@ -151,6 +151,9 @@ fn by_access(step: &Step) -> bool {
 /// The last word of those who asked: with credentials if any were sent, requests before upgrades.
 fn verdict(steps: &[Step], state: &CredentialState) -> Verdict {
     let with = steps.iter().any(|step| step.sent != Sent::Nothing);
+    let passes = |step: &Step| matches!(&step.outcome, Ok((_, None)));
+    // What was found makes no difference where nothing is asked for.
+    let open = steps.iter().filter(|step| step.sent == Sent::Nothing).all(passes);
     let mut asked = steps.iter().filter(|step| (step.sent != Sent::Nothing) == with);
     let (Some(request), Some(upgrade)) = (asked.next(), asked.next()) else {
         return Verdict::Unreachable;
@@ -167,7 +170,7 @@ fn verdict(steps: &[Step], state: &CredentialState) -> Verdict {
             refusal if refusal.is_about_credentials() => Refusal::WebSocketRefused,
             refusal => refusal,
         }),
-        (Ok(_), _) if with => Verdict::Admitted,
+        (Ok(_), _) if with && !open => Verdict::Admitted,
         (Ok(_), _) => Verdict::Open,
     }
 }

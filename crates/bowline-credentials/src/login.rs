@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::application::{DiscoveryError, discover};
+use crate::application::{DiscoveryError, base, discover};
 use crate::exchange::{ExchangeError, exchange};
 use crate::http_client::{Answer, HttpClient, HttpError};
 use crate::lock::{Lock, with_suffix};
@@ -86,8 +86,9 @@ pub struct LoginOptions {
     pub url: Uri,
     /// A host the user trusts to sign for it, besides Cloudflare's.
     pub team_domain: Option<String>,
-    /// The transfer service, such as [`TRANSFER`].
-    pub transfer: String,
+    /// The transfer service, such as [`FEDRAMP_TRANSFER`]. By default [`TRANSFER`] where Cloudflare signs, and otherwise
+    /// the signing host itself, below `/cdn-cgi/access`, as a Bowline gateway has it.
+    pub transfer: Option<String>,
     /// The time.
     pub clock: Clock,
 }
@@ -194,7 +195,7 @@ impl LoginOptions {
         let url = login_url(&self.url, &public, &application.audience)?;
         let _url = self.files.write_url(&file, &url).map_err(at(&file))?;
         show(&url);
-        let answer = self.poll(&public).await?;
+        let answer = poll(&self.client, &self.transfer(application), &public).await?;
         let (app_token, org_token) = open(&key, &answer)?;
         let token = ApplicationToken::parse(&app_token)
             .ok()
@@ -210,35 +211,45 @@ impl LoginOptions {
         Ok(token)
     }
 
-    /// Waits for the box.
-    async fn poll(&self, public: &str) -> Result<Answer, LoginError> {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| LoginError::Transfer {
-            transfer: self.transfer.clone(),
-            source,
-        };
-        let url = format!("{}/transfer/{public}", self.transfer.trim_end_matches('/'));
-        let uri: Uri = url.parse().map_err(|error| failed(Box::new(error)))?;
-        let until = Instant::now() + PATIENCE;
-        while Instant::now() < until {
-            let mut request = Request::new(Empty::<Bytes>::new());
-            *request.uri_mut() = uri.clone();
-            match self.client.send(request, LARGEST_TRANSFER, POLL).await {
-                Ok(answer) if answer.status == StatusCode::OK => return Ok(answer),
-                Ok(answer) if answer.status.is_server_error() => {
-                    return Err(failed(format!("it answered {}", answer.status.as_u16()).into()));
-                }
-                // Not there yet.
-                Ok(_) | Err(HttpError::TimedOut { .. }) => tokio::time::sleep(PAUSE).await,
-                Err(error) => return Err(failed(Box::new(error))),
-            }
+    fn transfer(&self, application: &Application) -> String {
+        let signer = application.auth_domain.as_str();
+        match &self.transfer {
+            Some(transfer) => transfer.trim_end_matches('/').to_owned(),
+            None if signer.ends_with(".cloudflareaccess.com") => TRANSFER.into(),
+            None => format!("{}/cdn-cgi/access", base(signer)),
         }
-        Err(LoginError::NobodySignedIn)
     }
+}
+
+/// Waits for the box.
+async fn poll(client: &HttpClient, transfer: &str, public: &str) -> Result<Answer, LoginError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| LoginError::Transfer {
+        transfer: transfer.to_owned(),
+        source,
+    };
+    let uri: Uri = format!("{transfer}/transfer/{public}")
+        .parse()
+        .map_err(|error| failed(Box::new(error)))?;
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.uri_mut() = uri.clone();
+        match client.send(request, LARGEST_TRANSFER, POLL).await {
+            Ok(answer) if answer.status == StatusCode::OK => return Ok(answer),
+            Ok(answer) if answer.status.is_server_error() => {
+                return Err(failed(format!("it answered {}", answer.status.as_u16()).into()));
+            }
+            // Not there yet.
+            Ok(_) | Err(HttpError::TimedOut { .. }) => tokio::time::sleep(PAUSE).await,
+            Err(error) => return Err(failed(Box::new(error))),
+        }
+    }
+    Err(LoginError::NobodySignedIn)
 }
 
 impl std::fmt::Debug for LoginOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "LoginOptions({}, {})", self.url, self.transfer)
+        write!(f, "LoginOptions({})", self.url)
     }
 }
 

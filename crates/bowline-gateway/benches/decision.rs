@@ -2,9 +2,10 @@
 //! stands behind, on a store in a file as `bowline access gateway` has it. Prints one JSON object.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use bowline_access::Permit;
+use bowline_access::{Permit, ServiceToken};
 use bowline_access_store::AccessStore;
 use bowline_binding::{Body, empty};
 use bowline_gateway::{Connection, Gateway, GatewayOptions, Guarded, Mode, now};
@@ -76,13 +77,40 @@ fn main() {
             origin.push(round(&guard, &Nothing::<true>, &connection, &request).await);
             bindings.push(round(&guard, &Nothing::<false>, &connection, &request).await);
         }
-        [("origin", median(origin)), ("bindings", median(bindings))]
+        let [first, last] = compares(&minted.token, minted.client_secret.expose());
+        [
+            ("origin", median(origin)),
+            ("bindings", median(bindings)),
+            ("wrong_first", median(first)),
+            ("wrong_last", median(last)),
+        ]
     });
     let rows: serde_json::Map<_, _> = rows
         .into_iter()
         .map(|(name, took)| (name.to_owned(), json!(took.as_nanos() as f64 / 1e3)))
         .collect();
     println!("{}", serde_json::Value::from(rows));
+}
+
+/// The time a compare of secrets takes that differ in their first character, and in their last.
+fn compares(token: &ServiceToken, secret: &str) -> [Vec<Duration>; 2] {
+    let changed = |at: usize| {
+        let mut bytes = secret.as_bytes().to_vec();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let wrong = [changed(0), changed(secret.len() - 1)];
+    let mut took = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        for (secret, took) in wrong.iter().zip(&mut took) {
+            let start = Instant::now();
+            for _ in 0..CALLS * 10 {
+                assert!(black_box(token).authenticate(black_box(secret), 0).is_err());
+            }
+            took.push(start.elapsed() / (CALLS * 10));
+        }
+    }
+    took
 }
 
 /// The time of one call; making the requests is not part of it.

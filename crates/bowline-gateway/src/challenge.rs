@@ -78,7 +78,12 @@ impl Inner {
     }
 
     /// The redirect to the login.
-    fn login(&self, snapshot: &Snapshot, place: &Place, request: &Request<Body>) -> Response<Body> {
+    pub(crate) fn login(
+        &self,
+        snapshot: &Snapshot,
+        place: &Place,
+        request: &Request<Body>,
+    ) -> Response<Body> {
         let back = request
             .uri()
             .path_and_query()
@@ -116,7 +121,7 @@ impl Inner {
     }
 
     /// Counts what is signed for anybody who asks.
-    fn may_sign(&self, now: UnixSeconds) -> bool {
+    pub(crate) fn may_sign(&self, now: UnixSeconds) -> bool {
         let second = now.unsigned_abs() << 16;
         let count = self
             .signed
@@ -176,7 +181,7 @@ fn meta(place: &Place, back: &str, session: &str, now: UnixSeconds) -> Value {
 }
 
 /// The team domain as a host.
-fn auth_domain(place: &Place) -> &str {
+pub(crate) fn auth_domain(place: &Place) -> &str {
     place
         .issuer
         .split_once("://")

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use bowline_access::{Certificate, UnixSeconds};
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -16,7 +17,15 @@ use tokio::net::TcpStream;
 pub struct Connection {
     /// The client's address.
     pub address: Option<IpAddr>,
+    certificate: Option<Arc<Verified>>,
     cut: Arc<Cut>,
+}
+
+/// A client certificate that verified when the connection was opened, and its end.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    pub(crate) certificate: Certificate,
+    pub(crate) until: UnixSeconds,
 }
 
 #[derive(Debug, Default)]
@@ -31,12 +40,33 @@ impl Connection {
     pub fn new(address: Option<IpAddr>) -> Self {
         Self {
             address: address.map(|address| address.to_canonical()),
+            certificate: None,
             cut: Arc::default(),
         }
     }
 
-    /// Ends the connection under whoever uses it: an upgraded one has no other way to be told.
-    pub(crate) fn cut(&self) {
+    /// The same, by a client whose certificate verified.
+    pub(crate) fn with_certificate(mut self, verified: Option<Verified>) -> Self {
+        self.certificate = verified.map(Arc::new);
+        self
+    }
+
+    /// The client's certificate, while it is good: a connection may last longer.
+    pub(crate) fn certificate(&self, now: UnixSeconds) -> Option<&Certificate> {
+        self.certificate
+            .as_ref()
+            .filter(|verified| now < verified.until)
+            .map(|verified| &verified.certificate)
+    }
+
+    /// When the client's certificate ends, if it has one.
+    pub(crate) fn certificate_until(&self) -> Option<UnixSeconds> {
+        self.certificate.as_ref().map(|verified| verified.until)
+    }
+
+    /// Ends the connection under whoever uses it: an upgraded one has no other way to be told. Nothing more is written,
+    /// an answer under way included.
+    pub fn cut(&self) {
         self.cut.done.store(true, Ordering::Release);
         self.cut.reader.wake();
         self.cut.writer.wake();

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::challenge::{self, Place};
 use crate::gateway::Inner;
 use crate::identify::{Known, subjects};
+use crate::login::{Login, Step};
 use crate::{keys, respond};
 
 /// What is below is answered here, on every host.
@@ -79,14 +80,12 @@ pub(crate) async fn answer(inner: &Inner, snapshot: &Snapshot, head: Head<'_>) -
     };
     Some(match endpoint {
         "certs" => respond::json(StatusCode::OK, &keys::published(snapshot)),
-        "get-identity" => identity(&known, head),
+        "get-identity" => identity(&known, head, inner.options.login.as_ref().map_or("", Login::kind)),
         "logout" => logout(inner, &known, head).await,
-        login if login.starts_with("login") || matches!(login, "authorized" | "cli" | "callback") => {
-            respond::text(
-                StatusCode::NOT_IMPLEMENTED,
-                "this gateway has no login for people; machines send a service token with every request",
-            )
-        }
+        _ if Step::of(head.path).is_some() => respond::text(
+            StatusCode::NOT_IMPLEMENTED,
+            "this gateway has no login for people; machines send a service token with every request",
+        ),
         _ => respond::text(StatusCode::NOT_FOUND, "there is no such endpoint of Access"),
     })
 }
@@ -103,7 +102,8 @@ fn sessions<'a>(known: &'a Known<'_>, head: Head<'a>) -> impl Iterator<Item = (S
         .filter(|(session, application)| !known.is_revoked(session, &application.aud))
 }
 
-fn identity(known: &Known<'_>, head: Head<'_>) -> Response<Body> {
+/// Who the session is about; `by` is the kind of identity provider.
+fn identity(known: &Known<'_>, head: Head<'_>, by: &str) -> Response<Body> {
     match sessions(known, head).next().map(|(session, _)| session) {
         Some(Session {
             subject: Subject::Person(identity),
@@ -113,7 +113,7 @@ fn identity(known: &Known<'_>, head: Head<'_>) -> Response<Body> {
             StatusCode::OK,
             &json!({
                 "email": identity.email, "name": identity.email, "user_uuid": identity.subject, "iat": issued_at,
-                "idp": {"id": "", "type": "onetimepin"}, "groups": [], "amr": [], "service_token_status": false,
+                "idp": {"id": "", "type": by}, "groups": [], "amr": [], "service_token_status": false,
                 "is_warp": false, "is_gateway": false, "version": 2,
             }),
         ),

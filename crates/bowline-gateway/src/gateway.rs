@@ -19,7 +19,7 @@ use crate::identify::{Identified, Known, subjects};
 use crate::journal::Journal;
 use crate::keys::{Issued, KeyError, Keys};
 use crate::live::{Grounds, Live};
-use crate::login::DevelopmentLogin;
+use crate::login::{Boxes, Login, Step};
 use crate::throttle::Throttle;
 use crate::{endpoints, maintenance, respond};
 
@@ -41,8 +41,8 @@ pub struct GatewayOptions {
     pub team_domain: String,
     /// The clock.
     pub clock: fn() -> UnixSeconds,
-    /// A login for people while developing. Without one people can only be told that there is none.
-    pub login: Option<DevelopmentLogin>,
+    /// How people log in. Without it they can only be told that there is no login.
+    pub login: Option<Login>,
 }
 
 /// A gateway could not be started.
@@ -79,6 +79,8 @@ pub(crate) struct Inner {
     pub(crate) keys: Keys,
     pub(crate) throttle: Throttle,
     pub(crate) live: Live,
+    /// Logins of programs that wait to be fetched.
+    pub(crate) boxes: Boxes,
     pub(crate) journal: Journal,
     /// Redirects to the login that were signed in the current second.
     pub(crate) signed: AtomicU64,
@@ -99,6 +101,7 @@ impl Gateway {
             keys: Keys::default(),
             throttle: Throttle::default(),
             live: Live::default(),
+            boxes: Boxes::default(),
             signed: AtomicU64::new(0),
             _maintenance: stop.clone().drop_guard(),
         }));
@@ -143,14 +146,10 @@ impl Gateway {
                 "the request names no host, or more than one",
             );
         };
-        if let Some(login) = &self.0.options.login {
-            match request.uri().path().strip_prefix(endpoints::OURS) {
-                Some("authorized") => return self.0.authorized(&snapshot, connection, &host, &request),
-                Some(path) if path == "login" || path.starts_with("login/") => {
-                    return self.0.development_login(login, &snapshot, request).await;
-                }
-                _ => {}
-            }
+        if let Some(login) = &self.0.options.login
+            && Step::of(request.uri().path()).is_some()
+        {
+            return self.0.log_in(login, &snapshot, connection, &host, request).await;
         }
         let head = endpoints::Head::of(&request);
         if let Some(response) = endpoints::answer(&self.0, &snapshot, head).await {
@@ -270,7 +269,7 @@ impl Gateway {
             address: connection.address,
             service_token: identified.token,
             identity: identified.identity.as_ref(),
-            certificate: None,
+            certificate: connection.certificate(now),
             linked_application: identified.linked.as_deref(),
         };
         let terms = Terms {
@@ -287,7 +286,7 @@ impl Gateway {
                 self.refuse(snapshot, place, connection, &request, denial, &identified)
             }
             Decision::Allow(permit) => {
-                let admission = inner.admission(snapshot, place, &permit, &identified, now);
+                let admission = inner.admission(snapshot, place, connection, &permit, &identified, now);
                 inner.note_admission(&request, connection, place, &permit, now);
                 strip_access(request.headers_mut(), application.service_token_header.as_ref());
                 let mut cookie = None;
@@ -384,6 +383,7 @@ impl Inner {
         &self,
         snapshot: &Snapshot,
         place: &Place,
+        connection: &Connection,
         permit: &Permit,
         identified: &Identified<'_>,
         now: UnixSeconds,
@@ -416,7 +416,11 @@ impl Inner {
                 None
             })
         });
-        let until = identified.session.as_ref().map(|session| session.expires_at);
+        let by_certificate = matches!(permit.who(), Admitted::Machine { common_name: Some(_) });
+        let until = match &identified.session {
+            Some(session) => Some(session.expires_at),
+            None => connection.certificate_until().filter(|_| by_certificate),
+        };
         let session = identified
             .session
             .as_ref()

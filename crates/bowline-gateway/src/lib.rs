@@ -10,9 +10,11 @@
 //!                └─▶ Live: upgraded connections, cut when what admitted them ends
 //! ```
 //!
-//! Not here: judging (`bowline-access`, pure), storing (`bowline-access-store`), and logins by an identity provider: people
-//! log in while developing only ([`DevelopmentLogin`]).
+//! People log in while developing ([`DevelopmentLogin`]) or at an identity provider ([`OidcLogin`]).
+//!
+//! Not here: judging (`bowline-access`, pure), storing (`bowline-access-store`).
 
+mod addresses;
 mod admin;
 mod challenge;
 mod connection;
@@ -28,15 +30,17 @@ mod origin;
 mod respond;
 mod server;
 mod throttle;
+mod tls;
 
 pub use admin::{Admin, application_object, policy_object, timestamp, token_object};
 pub use connection::Connection;
 pub use gateway::{Gateway, GatewayError, GatewayOptions, Guarded, Mode};
 pub use keys::KeyError;
-pub use login::DevelopmentLogin;
+pub use login::{DevelopmentLogin, Login, OidcError, OidcLogin, OidcSettings};
 pub use maintenance::rotate as rotate_key;
 pub use origin::{Origin, OriginError};
-pub use server::{Gate, ServeError, Service, serve};
+pub use server::{CONNECTIONS_OF_ONE, Gate, Listening, ServeError, Service, serve};
+pub use tls::{Tls, TlsError, TlsSettings};
 
 use bowline_binding::{Body, BodyError, BoxFuture, collect};
 use hyper::body::Bytes;

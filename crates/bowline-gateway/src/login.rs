@@ -1,123 +1,102 @@
-//! A login for people while developing: an e-mail address, and a one-time code that the operator sees and not the person's
-//! mailbox. Whoever can ask the operator can be anybody, so it is for development and tests.
+//! Logins of people, from the redirect that a protected page answers with to the session.
 //!
 //! ```text
-//! application host ── 302, CF_AppSession ─▶ team domain: login ─ address ─▶ code ─┐
-//!        ▲                                                                        │
-//!        └── 302, CF_Authorization ── application host: authorized ◀── hand-over ─┘
+//! application host ── 302, CF_AppSession ─▶ team domain: login ─ who are you? ─┐   development: a code on the terminal
+//!        ▲                                                                     │   OpenID Connect: the provider asks
+//!        └── 302, CF_Authorization ── application host: authorized ◀─ hand-over┘
 //! ```
 //!
 //! The hand-over is a token in a URL. It is good for a minute, and only beside the `CF_AppSession` cookie that the
 //! redirect to the login set on the application's host: by itself it opens nothing.
+//!
+//! Whoever logged in has a session with the team as well, for a day: an org token, which leads through the login page
+//! without a question. A browser has it as a cookie of the team's host; a program gets it with its login ([`cli`]).
+
+mod cli;
+mod development;
+mod oidc;
+mod page;
+mod transfer;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_access::{
-    Admitted, Application, Caller, Decision, DenyReason, Identity, Issue, SecretHash, Terms, UnixSeconds,
-    claims, evaluate, hex, uuid_v4,
+    Admitted, Application, Caller, Decision, DenyReason, Identity, Issue, Permit, SESSION_COOKIE, Terms,
+    UnixSeconds, claims, evaluate, hex, uuid_v4,
 };
 use bowline_access_store::{Snapshot, random};
 use bowline_binding::Body;
-use http::header::{CONTENT_SECURITY_POLICY, COOKIE, LOCATION, SET_COOKIE};
+use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+pub use development::DevelopmentLogin;
+pub use oidc::{OidcError, OidcLogin, OidcSettings};
+pub(crate) use transfer::Boxes;
+
+use self::page::{over, to};
 use crate::challenge::{self, Place};
 use crate::connection::Connection;
 use crate::gateway::Inner;
-use crate::{respond, whole};
+use crate::{endpoints, respond, whole};
 
 /// The largest form that is taken, and how long sending it may take.
 const FORM: usize = 16 * 1024;
 const SENDING: Duration = Duration::from_secs(30);
-/// How long a code is good, in seconds, and how often it may be guessed.
-const CODE: i64 = 600;
-const GUESSES: u32 = 5;
-/// Codes that wait for their person. More are refused: each is a line on the operator's terminal.
-const WAITING: usize = 32;
 /// How long a hand-over is good, in seconds.
 const HAND_OVER: i64 = 60;
+/// How long a session with the team lasts, in seconds: the documented default.
+const TEAM_SESSION: i64 = 24 * 3600;
 
-/// Shows a person's address and their one-time code to the operator.
-type Show = dyn Fn(&str, &str) + Send + Sync;
-
-/// The login for development.
-#[derive(Clone)]
-pub struct DevelopmentLogin {
-    show: Arc<Show>,
-    waiting: Arc<Mutex<HashMap<String, Waiting>>>,
+/// How people log in.
+#[derive(Debug, Clone)]
+pub enum Login {
+    /// By any address and a code on the operator's terminal: for development and tests.
+    Development(DevelopmentLogin),
+    /// At an identity provider that speaks OpenID Connect.
+    Oidc(Arc<OidcLogin>),
 }
 
-/// Somebody who was asked for a code.
-struct Waiting {
-    email: String,
-    code: SecretHash,
-    guesses: u32,
-    until: UnixSeconds,
-}
-
-impl std::fmt::Debug for DevelopmentLogin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("DevelopmentLogin")
-    }
-}
-
-/// What a code was good for.
-enum Tried {
-    Right(String),
-    Wrong,
-    Over,
-}
-
-impl DevelopmentLogin {
-    /// A login whose codes go to `show`, as an address and a code. Nothing else may be done with a code than showing it.
-    pub fn new(show: impl Fn(&str, &str) + Send + Sync + 'static) -> Self {
-        Self {
-            show: Arc::new(show),
-            waiting: Arc::default(),
+impl Login {
+    /// The kind of identity provider, as `get-identity` spells it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Development(_) => "onetimepin",
+            Self::Oidc(_) => "oidc",
         }
     }
+}
 
-    /// Makes a code for an address and shows it; what the person's form sends back to say which code it is about.
-    fn ask(&self, email: &str, now: UnixSeconds) -> Option<String> {
-        let (id, bytes) = (hex(&random::<16>().ok()?), random::<8>().ok()?);
-        let code = format!("{:06}", u64::from_be_bytes(bytes) % 1_000_000);
-        {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.retain(|_, one| now < one.until);
-            if waiting.len() >= WAITING {
-                return None;
-            }
-            let one = Waiting {
-                email: email.to_owned(),
-                code: SecretHash::of(code.as_bytes()),
-                guesses: GUESSES,
-                until: now.saturating_add(CODE),
-            };
-            waiting.insert(id.clone(), one);
-        }
-        (self.show)(email, &code);
-        Some(id)
-    }
+/// A request that belongs to a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step<'a> {
+    /// The login page, on the team domain.
+    Page,
+    /// Back from the identity provider, on the team domain.
+    Callback,
+    /// Back from the login page, on the application's host.
+    Authorized,
+    /// A program's login, on the application's host.
+    Cli,
+    /// Where that is handed over, for the public key that is named.
+    Transfer(&'a str),
+}
 
-    fn attempt(&self, id: &str, code: &str, now: UnixSeconds) -> Tried {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(one) = waiting
-            .get_mut(id)
-            .filter(|one| now < one.until && one.guesses > 0)
-        else {
-            return Tried::Over;
-        };
-        one.guesses -= 1;
-        if one.code.matches(code.trim().as_bytes()) {
-            let right = Tried::Right(one.email.clone());
-            waiting.remove(id);
-            return right;
-        }
-        Tried::Wrong
+impl<'a> Step<'a> {
+    /// The step that a path stands for.
+    pub(crate) fn of(path: &'a str) -> Option<Self> {
+        let path = path.strip_prefix(endpoints::OURS)?;
+        Some(match path {
+            "login" => Self::Page,
+            "callback" => Self::Callback,
+            "authorized" => Self::Authorized,
+            "cli" => Self::Cli,
+            _ if path.starts_with("login/") => Self::Page,
+            _ => Self::Transfer(path.strip_prefix("transfer/")?),
+        })
     }
 }
 
@@ -131,63 +110,58 @@ struct Wanted {
 }
 
 impl Inner {
-    /// A request to `/cdn-cgi/access/login/…`.
-    pub(crate) async fn development_login(
+    /// Answers a request of a login.
+    pub(crate) async fn log_in(
         &self,
-        login: &DevelopmentLogin,
+        login: &Login,
         snapshot: &Snapshot,
+        connection: &Connection,
+        host: &str,
         request: Request<Body>,
     ) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        match Step::of(&path) {
+            Some(Step::Page) => self.login_page(login, snapshot, request).await,
+            Some(Step::Authorized) => self.authorized(snapshot, connection, host, &request),
+            Some(Step::Cli) => self.cli(snapshot, connection, host, request).await,
+            Some(Step::Transfer(key)) => self.transfer(request.method() == Method::GET, key).await,
+            Some(Step::Callback) if let Login::Oidc(oidc) = login => {
+                let (query, headers) = (
+                    request.uri().query().unwrap_or_default().to_owned(),
+                    request.headers().clone(),
+                );
+                oidc.callback(self, snapshot, &query, &headers).await
+            }
+            _ => respond::text(StatusCode::NOT_FOUND, "there is no such endpoint of Access"),
+        }
+    }
+
+    /// A request to `/cdn-cgi/access/login/…`.
+    async fn login_page(&self, login: &Login, snapshot: &Snapshot, request: Request<Body>) -> Response<Body> {
         let now = (self.options.clock)();
-        let method = request.method().clone();
-        let query = request.uri().query().unwrap_or_default().to_owned();
-        let Some(wanted) = self.wanted(snapshot, &query, now) else {
-            return page(
+        let Some(wanted) = self.wanted(snapshot, request.uri().query().unwrap_or_default(), now) else {
+            return over(
                 StatusCode::BAD_REQUEST,
-                "<p>This login is over, or did not begin at a protected page. Open that page again.</p>",
+                "This login is over, or did not begin at a protected page. Open that page again.",
             );
         };
-        if method == Method::GET || method == Method::HEAD {
-            return page(StatusCode::OK, &address_form(&wanted));
+        let asks = request.method() == Method::GET || request.method() == Method::HEAD;
+        if asks && let Some(email) = self.team_session(snapshot, request.headers(), now) {
+            return self.hand_over(snapshot, &wanted, &email, now);
         }
-        if method != Method::POST {
-            return respond::text(StatusCode::METHOD_NOT_ALLOWED, "a login is a form");
-        }
-        let Ok(Ok(form)) = tokio::time::timeout(SENDING, whole(request.into_body(), FORM)).await else {
-            return respond::text(StatusCode::BAD_REQUEST, "the form did not arrive");
-        };
-        let form: HashMap<String, String> = url::form_urlencoded::parse(&form).into_owned().collect();
-        match (form.get("email"), form.get("id").zip(form.get("code"))) {
-            (_, Some((id, code))) => match login.attempt(id, code, now) {
-                Tried::Right(email) => self.hand_over(snapshot, &wanted, &email, now),
-                Tried::Wrong => page(
-                    StatusCode::FORBIDDEN,
-                    &format!("<p>That is not the code.</p>{}", code_form(id)),
-                ),
-                Tried::Over => page(
-                    StatusCode::FORBIDDEN,
-                    "<p>The code is over. Open the protected page again.</p>",
-                ),
-            },
-            (Some(email), None) => {
-                let email = email.trim();
-                if !is_address(email) {
-                    let form = address_form(&wanted);
-                    return page(
-                        StatusCode::BAD_REQUEST,
-                        &format!("<p>That is no e-mail address.</p>{form}"),
-                    );
-                }
-                match login.ask(email, now) {
-                    Some(id) => page(StatusCode::OK, &code_form(&id)),
-                    None => page(
-                        StatusCode::TOO_MANY_REQUESTS,
-                        "<p>Too many people are logging in. Try again later.</p>",
-                    ),
-                }
+        // Older cloudflareds learn from here which application they follow redirects for.
+        let domain = HeaderValue::try_from(&wanted.place.domain);
+        let mut response = match login {
+            Login::Development(development) => development.answer(self, snapshot, &wanted, request).await,
+            Login::Oidc(_) if !asks => {
+                respond::text(StatusCode::METHOD_NOT_ALLOWED, "this page can only be read")
             }
-            (None, None) => page(StatusCode::BAD_REQUEST, &address_form(&wanted)),
+            Login::Oidc(oidc) => oidc.begin(self, snapshot, &wanted).await,
+        };
+        if let Ok(domain) = domain {
+            response.headers_mut().insert("cf-access-domain", domain);
         }
+        response
     }
 
     /// Reads the query of a redirect to the login.
@@ -195,26 +169,37 @@ impl Inner {
         let query: HashMap<_, _> = url::form_urlencoded::parse(query.as_bytes()).collect();
         let (meta, back) = (query.get("meta")?, query.get("redirect_url")?);
         let claims = self.keys.claims(snapshot, meta, "meta", now)?;
-        let text = |name: &str| claims[name].as_str();
-        let (aud, host) = (text("aud")?, text("hostname")?);
         // Signed by us, and what the redirect was about; the rest of the query is only a copy.
-        if text("redirect_url")? != back || !back.starts_with('/') {
+        if claims["redirect_url"].as_str()? != back {
             return None;
         }
-        let application = Arc::clone(snapshot.application(aud)?);
+        self.wanted_by(snapshot, &claims)
+    }
+
+    /// The same from claims that we signed.
+    fn wanted_by(&self, snapshot: &Snapshot, claims: &Value) -> Option<Wanted> {
+        let text = |name: &str| claims[name].as_str();
+        let back = text("redirect_url")?;
+        let application = Arc::clone(snapshot.application(text("aud")?)?);
+        back.starts_with('/').then_some(())?;
         Some(Wanted {
-            place: Place {
-                host: host.to_owned(),
-                issuer: self.issuer(snapshot),
-                domain: application.destinations.first()?.as_str().to_owned(),
-                application,
-            },
-            back: back.to_string(),
+            place: self.place_of(snapshot, text("hostname")?, application)?,
+            back: back.to_owned(),
             app_session_hash: text("app_session_hash")?.to_owned(),
         })
     }
 
-    /// Sends a person who gave the right code back to the application's host.
+    /// An application on a host, without a path of it.
+    fn place_of(&self, snapshot: &Snapshot, host: &str, application: Arc<Application>) -> Option<Place> {
+        Some(Place {
+            host: host.to_owned(),
+            issuer: self.issuer(snapshot),
+            domain: application.destinations.first()?.as_str().to_owned(),
+            application,
+        })
+    }
+
+    /// Sends a person who is known back to the application's host, and keeps who they are for the next application.
     fn hand_over(
         &self,
         snapshot: &Snapshot,
@@ -237,11 +222,52 @@ impl Inner {
             challenge::origin_url(&wanted.place)
         );
         challenge::percent_encode(&wanted.back, &mut location);
-        to(StatusCode::SEE_OTHER, &location)
+        let mut response = to(StatusCode::SEE_OTHER, &location);
+        // Where both hosts are one, the application's own session is what this cookie holds.
+        if !same_host(challenge::auth_domain(&wanted.place), &wanted.place.host)
+            && let Some(token) = self.team_token(snapshot, &wanted.place, email, now)
+            && let Ok(cookie) = HeaderValue::try_from(format!(
+                "{SESSION_COOKIE}={token}; Max-Age={TEAM_SESSION}; Path=/; Secure; HttpOnly; SameSite=None"
+            ))
+        {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        response
+    }
+
+    /// An org token: a person's session with the team, which is for no application and buys sessions of any.
+    fn team_token(
+        &self,
+        snapshot: &Snapshot,
+        place: &Place,
+        email: &str,
+        now: UnixSeconds,
+    ) -> Option<String> {
+        let identity = identity(email)?;
+        let claims = json!({
+            "type": "org", "iss": &*place.issuer, "aud": [challenge::auth_domain(place)], "email": email,
+            "sub": identity.subject, "identity_nonce": identity.nonce, "iat": now, "exp": now + TEAM_SESSION,
+        });
+        self.keys.sign(snapshot, &claims).ok()
+    }
+
+    /// Whose session with the team a request carries.
+    fn team_session(&self, snapshot: &Snapshot, headers: &HeaderMap, now: UnixSeconds) -> Option<String> {
+        let issuer = self.issuer(snapshot);
+        cookies(headers, SESSION_COOKIE)
+            // A peer decides how many there are, and each costs a signature check.
+            .take(4)
+            .filter_map(|token| self.keys.claims(snapshot, token, "org", now))
+            .filter(|claims| claims["iss"] == *issuer)
+            .find_map(|claims| {
+                let (subject, issued_at) = (claims["sub"].as_str()?, claims["iat"].as_i64()?);
+                let revoked = snapshot.revoked(&format!("user:{subject}"), issued_at);
+                claims["email"].as_str().filter(|_| !revoked).map(str::to_owned)
+            })
     }
 
     /// The end of the chain, on the application's host: checks the hand-over, asks the policies, sets the cookie.
-    pub(crate) fn authorized(
+    fn authorized(
         &self,
         snapshot: &Snapshot,
         connection: &Connection,
@@ -259,44 +285,33 @@ impl Inner {
                     .as_str()
                     .is_some_and(|name| name.eq_ignore_ascii_case(host))
             })
-            .filter(|claims| app_session(headers).is_some_and(|hash| claims["app_session_hash"] == hash));
+            .filter(|claims| {
+                cookies(headers, "CF_AppSession")
+                    .next()
+                    .is_some_and(|value| claims["app_session_hash"] == hash(value))
+            });
         let (Some(claims), Some(back)) = (
             checked,
             query.get("redirect_url").filter(|back| back.starts_with('/')),
         ) else {
-            return page(
+            return over(
                 StatusCode::BAD_REQUEST,
-                "<p>This login is over, or belongs to another browser. Open the protected page again.</p>",
+                "This login is over, or belongs to another browser. Open the protected page again.",
             );
         };
-        let application = claims["aud"].as_str().and_then(|aud| snapshot.application(aud));
-        let (Some(application), Some(email)) = (application, claims["email"].as_str()) else {
+        let place = claims["aud"]
+            .as_str()
+            .and_then(|aud| snapshot.application(aud))
+            .and_then(|application| self.place_of(snapshot, host, Arc::clone(application)));
+        let (Some(place), Some(email)) = (place, claims["email"].as_str()) else {
             return respond::blocked(StatusCode::FORBIDDEN, headers, None);
         };
-        let place = Place {
-            host: host.to_owned(),
-            issuer: self.issuer(snapshot),
-            domain: application
-                .destinations
-                .first()
-                .map_or_else(|| "*".into(), |first| first.as_str().to_owned()),
-            application: Arc::clone(application),
-        };
         let session = self.session(snapshot, &place, connection, email, now);
-        let (decision, reason) = match session {
-            Some(_) => ("allow", None),
-            None => ("deny", Some(DenyReason::NotAuthorised)),
-        };
-        self.note(
-            request,
-            connection,
-            Some(email.into()),
-            Some(&place),
-            decision,
-            reason,
-            None,
-        );
-        match session {
+        self.note_login(request, connection, &place, email, session.is_some());
+        let cookie = session.and_then(|(token, permit)| {
+            challenge::session_cookie(&place.application, &token, permit.session(), now)
+        });
+        match cookie {
             Some(cookie) => {
                 let mut response = to(
                     StatusCode::FOUND,
@@ -309,7 +324,32 @@ impl Inner {
         }
     }
 
-    /// The session cookie of a person whom the application's policies admit.
+    /// Writes into the audit log who logged in, or was not let in.
+    fn note_login(
+        &self,
+        request: &Request<Body>,
+        connection: &Connection,
+        place: &Place,
+        email: &str,
+        admitted: bool,
+    ) {
+        let (decision, reason) = if admitted {
+            ("allow", None)
+        } else {
+            ("deny", Some(DenyReason::NotAuthorised))
+        };
+        self.note(
+            request,
+            connection,
+            Some(email.into()),
+            Some(place),
+            decision,
+            reason,
+            None,
+        );
+    }
+
+    /// A new application token for a person whom the application's policies admit.
     fn session(
         &self,
         snapshot: &Snapshot,
@@ -317,11 +357,12 @@ impl Inner {
         connection: &Connection,
         email: &str,
         now: UnixSeconds,
-    ) -> Option<HeaderValue> {
+    ) -> Option<(HeaderValue, Permit)> {
         let identity = identity(email)?;
         let caller = Caller {
             address: connection.address,
             identity: Some(&identity),
+            certificate: connection.certificate(now),
             ..Caller::default()
         };
         let terms = Terms {
@@ -344,8 +385,9 @@ impl Inner {
             .keys
             .sign(snapshot, &claims(application, &permit, issue)?)
             .ok()?;
-        let token = HeaderValue::try_from(token).ok()?;
-        challenge::session_cookie(application, &token, permit.session(), now)
+        let mut token = HeaderValue::try_from(token).ok()?;
+        token.set_sensitive(true);
+        Some((token, permit))
     }
 }
 
@@ -359,75 +401,38 @@ fn identity(email: &str) -> Option<Identity> {
     })
 }
 
-/// SHA-256 of the `CF_AppSession` cookie, in hex.
-fn app_session(headers: &HeaderMap) -> Option<String> {
-    let value = headers
+/// SHA-256 in hex.
+fn hash(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+/// The values of a cookie.
+fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix("CF_AppSession="))?;
-    Some(hex(&Sha256::digest(value.as_bytes())))
+        .filter_map(move |pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
-/// Something before and after one `@`, of characters that mean nothing elsewhere. Whether it exists is nobody's business:
-/// no mail is sent.
-fn is_address(text: &str) -> bool {
-    let plain = |part: &str| {
-        !part.is_empty()
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c))
+/// Whether a browser would send the cookies of one host to the other: ports make no difference.
+fn same_host(one: &str, other: &str) -> bool {
+    let name = |host: &str| {
+        host.parse::<http::uri::Authority>()
+            .map(|authority| authority.host().to_ascii_lowercase())
+            .ok()
     };
-    text.len() <= 254
-        && text
-            .split_once('@')
-            .is_some_and(|(name, host)| plain(name) && plain(host))
+    name(one) == name(other)
 }
 
-fn to(status: StatusCode, location: &str) -> Response<Body> {
-    let mut response = respond::found();
-    *response.status_mut() = status;
-    if let Ok(location) = HeaderValue::try_from(location) {
-        response.headers_mut().insert(LOCATION, location);
-    }
-    response
-}
-
-fn address_form(wanted: &Wanted) -> String {
-    // The host has been a `Host` header, of which nothing but letters, digits, dots and the like is taken.
-    format!(
-        "<p>Log in to <b>{}</b>.</p>\n<form method=\"post\">\n<label>E-mail <input name=\"email\" type=\"email\" required autofocus></label>\n\
-         <button>Send a code</button>\n</form>",
-        wanted.place.host
-    )
-}
-
-fn code_form(id: &str) -> String {
-    // An id that came back may be anything; ours are hex.
-    let id: String = id.chars().filter(char::is_ascii_hexdigit).collect();
-    format!(
-        "<p>The code is on the terminal of the gateway.</p>\n<form method=\"post\">\n<input name=\"id\" type=\"hidden\" value=\"{id}\">\n\
-         <label>Code <input name=\"code\" inputmode=\"numeric\" autocomplete=\"one-time-code\" required autofocus></label>\n\
-         <button>Log in</button>\n</form>"
-    )
-}
-
-/// The title's separator is U+30FB, as in the login page that clients know.
-fn page(status: StatusCode, content: &str) -> Response<Body> {
-    let mut response = respond::html(
-        status,
-        format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Sign in \u{30fb} Cloudflare Access</title></head>\n\
-             <body>\n<h1>Development login</h1>\n<p><strong>For development only: whoever sees the gateway's terminal can log in as \
-             anybody.</strong></p>\n{content}\n</body>\n</html>\n"
-        ),
-    );
-    response.headers_mut().insert(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
-    );
-    response
+/// The members of a form.
+async fn form(body: Body) -> Option<HashMap<String, String>> {
+    let form = tokio::time::timeout(SENDING, whole(body, FORM))
+        .await
+        .ok()?
+        .ok()?;
+    Some(url::form_urlencoded::parse(&form).into_owned().collect())
 }
 
 #[cfg(test)]
@@ -435,54 +440,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_good_once_and_may_be_guessed_five_times() {
-        let shown = Arc::new(Mutex::new(Vec::new()));
-        let to = Arc::clone(&shown);
-        let login = DevelopmentLogin::new(move |email, code| {
-            to.lock().unwrap().push((email.to_owned(), code.to_owned()));
-        });
-        let id = login.ask("ada@example.com", 1_000).unwrap();
-        let (email, code) = shown.lock().unwrap()[0].clone();
-        assert_eq!((email.as_str(), code.len()), ("ada@example.com", 6));
-        assert!(matches!(login.attempt(&id, "wrong", 1_000), Tried::Wrong));
-        assert!(matches!(login.attempt("other", &code, 1_000), Tried::Over));
-        assert!(matches!(
-            login.attempt(&id, &format!(" {code} "), 1_599),
-            Tried::Right(_)
-        ));
-        assert!(matches!(login.attempt(&id, &code, 1_599), Tried::Over));
-
-        let id = login.ask("ada@example.com", 1_000).unwrap();
-        let code = shown.lock().unwrap()[1].1.clone();
-        for _ in 0..GUESSES {
-            assert!(matches!(login.attempt(&id, "wrong", 1_000), Tried::Wrong));
+    fn steps() {
+        for (path, step) in [
+            ("/cdn-cgi/access/login", Some(Step::Page)),
+            ("/cdn-cgi/access/login/a.example", Some(Step::Page)),
+            ("/cdn-cgi/access/authorized", Some(Step::Authorized)),
+            ("/cdn-cgi/access/callback", Some(Step::Callback)),
+            ("/cdn-cgi/access/cli", Some(Step::Cli)),
+            ("/cdn-cgi/access/transfer/abc", Some(Step::Transfer("abc"))),
+            ("/cdn-cgi/access/loginx", None),
+            ("/cdn-cgi/access/certs", None),
+            ("/login", None),
+        ] {
+            assert_eq!(Step::of(path), step, "{path}");
         }
-        assert!(matches!(login.attempt(&id, &code, 1_000), Tried::Over));
-        let id = login.ask("ada@example.com", 1_000).unwrap();
-        let code = shown.lock().unwrap()[2].1.clone();
-        assert!(matches!(login.attempt(&id, &code, 1_600), Tried::Over));
-        for number in 0..2 * WAITING {
-            assert_eq!(
-                login.ask("b@example.com", 1_601).is_some(),
-                number < WAITING,
-                "{number}"
-            );
-        }
-        assert!(!format!("{login:?}").contains(&code));
     }
 
     #[test]
-    fn addresses() {
-        for (text, good) in [
-            ("ada@example.com", true),
-            ("a.b+c@x-y.example", true),
-            ("ada", false),
-            ("@example.com", false),
-            ("a@b@c", false),
-            ("a\u{1b}[2J@example.com", false),
-            ("<b>@example.com", false),
-        ] {
-            assert_eq!(is_address(text), good, "{text:?}");
-        }
+    fn cookies_of_a_host_go_to_all_its_ports() {
+        assert!(same_host("team.example:1", "Team.example:2"));
+        assert!(same_host("[::1]:1", "[::1]"));
+        assert!(!same_host("team.example", "app.team.example"));
     }
 }

@@ -13,15 +13,22 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::addresses::Addresses;
+use crate::tls::{self, Tls};
 use crate::{Connection, Gateway, Guarded};
 
 /// Connections at a time; the next one waits in the listener's backlog.
 const CONNECTIONS: usize = 4096;
+/// Of these one address may have this many, so that the rest is left to others.
+pub const CONNECTIONS_OF_ONE: usize = 1024;
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a client may take to send a request's head.
 const HEAD: Duration = Duration::from_secs(30);
 /// How long connections may finish what they are doing once the server stops.
@@ -71,13 +78,51 @@ impl<G: Guarded> Service for Gate<G> {
     }
 }
 
+/// A listener, and how it takes connections.
+#[derive(Debug)]
+pub struct Listening {
+    /// Where they come in.
+    pub listener: TcpListener,
+    /// TLS, if it is spoken here.
+    pub tls: Option<Tls>,
+    /// Connections that one address may have; more are closed. A proxy in front is one address.
+    pub of_one_address: usize,
+}
+
+impl Listening {
+    /// Over TLS, with [`CONNECTIONS_OF_ONE`].
+    pub fn over_tls(listener: TcpListener, tls: impl Into<Tls>) -> Self {
+        Self {
+            tls: Some(tls.into()),
+            ..listener.into()
+        }
+    }
+}
+
+impl From<TcpListener> for Listening {
+    /// Without TLS, with [`CONNECTIONS_OF_ONE`].
+    fn from(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            tls: None,
+            of_one_address: CONNECTIONS_OF_ONE,
+        }
+    }
+}
+
 /// Serves until `shutdown`, then gives open connections a few seconds. Not cancel safe: dropping the future leaves
 /// connections to their tasks.
 pub async fn serve(
-    listener: TcpListener,
+    listening: impl Into<Listening>,
     service: impl Service,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
+    let Listening {
+        listener,
+        tls,
+        of_one_address,
+    } = listening.into();
+    let addresses = Addresses::new(of_one_address);
     let connections = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -91,11 +136,14 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (service, shutdown) = (service.clone(), shutdown.clone());
-                let connection = Connection::new(Some(peer.ip()));
+                let Some(counted) = addresses.take(peer.ip()) else {
+                    tracing::debug!(client.addr = %peer.ip(), "too many connections of one address");
+                    continue;
+                };
+                let (service, shutdown, tls) = (service.clone(), shutdown.clone(), tls.clone());
                 connections.spawn(async move {
-                    serve_connection(stream, connection, service, shutdown).await;
-                    drop(slot);
+                    serve_stream(stream, Connection::new(Some(peer.ip())), tls, service, shutdown).await;
+                    drop((slot, counted));
                 });
             }
             // The peer was gone before we looked, or we are out of descriptors: neither ends the server, and the
@@ -119,15 +167,38 @@ fn is_transient(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-async fn serve_connection(
+async fn serve_stream(
     stream: TcpStream,
     connection: Connection,
+    tls: Option<Tls>,
     service: impl Service,
     shutdown: CancellationToken,
 ) {
     // Small frames and heads must not wait for a full segment; a socket that refuses still works.
     let _ = stream.set_nodelay(true);
     let stream = connection.stream(stream);
+    let Some(Tls(acceptor)) = tls else {
+        return serve_connection(stream, connection, service, shutdown).await;
+    };
+    match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let verified = tls::verified(stream.get_ref().1.peer_certificates());
+            let connection = connection.with_certificate(verified);
+            serve_connection(stream, connection, service, shutdown).await;
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(client.addr = ?connection.address, %error, "the TLS handshake failed")
+        }
+        Err(_) => tracing::debug!(client.addr = ?connection.address, "the TLS handshake took too long"),
+    }
+}
+
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    connection: Connection,
+    service: impl Service,
+    shutdown: CancellationToken,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
         let (service, connection) = (service.clone(), connection.clone());
         async move {

@@ -14,9 +14,12 @@
 //! printing (`bowline-cli`), and anything a binding does.
 
 mod capability;
+mod preview;
 mod proxy;
+mod repeat;
 mod respond;
 mod server;
+mod warm;
 
 pub use bowline_upstream::TlsError;
 pub use capability::Capability;

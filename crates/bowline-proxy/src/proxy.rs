@@ -6,21 +6,26 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bowline_credentials::{
-    Asked, Credentials, Exchange, Host, Judgement, PREFIX, Refusal, Sending, classify, needs_body,
+    Asked, Credentials, Exchange, Host, Judgement, PREFIX, PreviewToken, PreviewTokens, Refusal, Sending,
+    classify, needs_body,
 };
 use bowline_upstream::TlsError;
 use bowline_wire::flow::{Flow, classify as call_of, flow_of};
-use bowline_wire::header::MF_FORWARDED_RESPONSE;
+use bowline_wire::header::{CF_WORKERS_PREVIEW_TOKEN, MF_FORWARDED_RESPONSE};
 use bytes::{Bytes, BytesMut};
 use http::header::{HOST, HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::Frame;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
-use crate::respond::{self, Failure, Hop};
+use crate::preview::{self, Ended};
+use crate::repeat::Repeat;
+use crate::respond::{self, Failure, Form, Hop};
+use crate::warm::{self, Kind, Warm};
 
 /// A streamed body. The same type as `bowline_binding::Body`, without the dependency.
 pub type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -59,6 +64,10 @@ pub struct ProxyOptions {
     pub remote: Uri,
     /// What to send to it. They must belong to its host.
     pub credentials: Credentials,
+    /// The preview session that the remote is, if it is one.
+    pub preview: Option<PreviewTokens>,
+    /// Keep upgraded connections ready for rpc.
+    pub warm: bool,
     /// Files of certificate authorities to trust besides the system's.
     pub extra_authorities: Vec<PathBuf>,
     /// Deadlines.
@@ -97,6 +106,8 @@ struct Inner {
     /// Where a request without a path or query of its own goes.
     root: Uri,
     credentials: Credentials,
+    preview: Option<PreviewTokens>,
+    warm: Option<Warm>,
     deadlines: Deadlines,
     on_refusal: Option<OnRefusal>,
     /// One bit for each kind of refusal that was told.
@@ -137,6 +148,8 @@ impl Proxy {
             prefix,
             root,
             credentials: options.credentials,
+            preview: options.preview,
+            warm: options.warm.then(Warm::default),
             deadlines: options.deadlines,
             on_refusal: options.on_refusal,
             told: AtomicU8::new(0),
@@ -152,6 +165,9 @@ impl Proxy {
     /// Ends every spliced stream. Requests under way go on.
     pub fn shutdown(&self) {
         self.0.shutdown.cancel();
+        if let Some(warm) = &self.0.warm {
+            warm.clear();
+        }
     }
 
     /// Carries one request in the form of the wire. `path` is what follows the remote's own path, starting with `/`.
@@ -168,17 +184,34 @@ impl Proxy {
             .contains_key(UPGRADE)
             .then(|| hyper::upgrade::on(&mut request));
         let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
+        let form = Form::accepted(request.headers());
+        let kind = (self.0.warm.is_some() && flow == Flow::Rpc).then(|| Kind::of(path, &request));
+        let spare = kind.as_ref().and_then(|kind| {
+            let spare = self.0.warm.as_ref()?.take(kind, self.generation())?;
+            Some((spare, key.as_ref().and_then(switching)?))
+        });
+        if let (Some((remote, response)), Some(kind)) = (spare, &kind) {
+            if let Some(local) = upgrade {
+                self.join(local, std::future::ready(Ok(remote)));
+            }
+            self.warm_up(kind);
+            return response;
+        }
         match (self.exchange(path, request).await, upgrade) {
             (Ok(response), Some(local)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                // Only now: what is refused once would be refused again.
+                if let Some(kind) = &kind {
+                    self.warm_up(kind);
+                }
                 self.splice(response, local)
             }
             (Ok(response), _) => response,
             // The request never left, so there is no session to speak in.
-            (Err(failure), _) if failure.hop == Hop::Request => failure.into_response(),
+            (Err(failure), _) if failure.hop == Hop::Request => failure.into_response(form),
             // A failed upgrade of an rpc session tells user code nothing. One of a connect fails the caller's socket, which
             // a socket that opens and ends would not do: its reader would see a clean end.
             (Err(failure), Some(local)) if flow == Flow::Rpc => respond_on_socket(failure, key, local),
-            (Err(failure), _) => failure.into_response(),
+            (Err(failure), _) => failure.into_response(form),
         }
     }
 
@@ -198,18 +231,43 @@ impl Proxy {
             (Flow::Rpc | Flow::Connect, _) => Asked::Session,
         };
         let mut outgoing = self.outgoing(path, request)?;
-        let credentials = &self.0.credentials;
+        let (credentials, preview) = (&self.0.credentials, self.0.preview.as_ref());
         let mut sending = credentials.ready().await;
-        let mut again = credentials.may_retry().then(|| repeatable(&outgoing)).flatten();
+        let host = self.0.authority.as_str();
+        let no_preview = |error| respond::no_preview(&binding, host, error);
+        let mut token = match preview {
+            Some(tokens) => Some(tokens.ready().await.map_err(no_preview)?),
+            None => None,
+        };
+        // Either may turn out to have ended, once.
+        let mut turns = u8::from(credentials.may_retry()) + u8::from(preview.is_some());
         loop {
+            let mut again = None;
+            if turns > 0 {
+                turns -= 1;
+                let (request, repeat) = Repeat::of(outgoing, self.0.deadlines.first_byte).await;
+                (outgoing, again) = (request, Some(repeat));
+            }
             sending.add_to(outgoing.headers_mut());
+            if let Some(token) = &token {
+                token.add_to(CF_WORKERS_PREVIEW_TOKEN, outgoing.headers_mut());
+            }
             let response = self.send(&binding, call.upgrade, outgoing).await?;
             let status = response.status();
-            match self.judge(&binding, flow, asked, &sending, response).await? {
+            let judged = self.judge(&binding, flow, asked, (&sending, token.as_ref()), response);
+            match judged.await? {
                 Judged::Passed(response) => return Ok(response),
+                Judged::Ended { generation } => {
+                    let tokens = preview.ok_or_else(|| respond::preview_ended(&binding, host))?;
+                    tokens.dead(generation);
+                    // It reached no Worker, so that sending it again repeats nothing.
+                    let request = again.as_ref().and_then(Repeat::request);
+                    outgoing = request.ok_or_else(|| respond::preview_ended(&binding, host))?;
+                    token = Some(tokens.newer_than(generation).await.map_err(no_preview)?);
+                }
                 Judged::Refused(judgement) => {
                     let next = credentials.after_refusal(&sending, judgement.refusal).await;
-                    match (next, again.take()) {
+                    match (next, again.as_ref().and_then(Repeat::request)) {
                         (Some(next), Some(request)) => (sending, outgoing) = (next, request),
                         (next, _) => {
                             return Err(self.refused(&binding, status, &judgement, &sending, next.is_some()));
@@ -217,6 +275,55 @@ impl Proxy {
                     }
                 }
             }
+        }
+    }
+
+    /// The number of the preview token that requests carry now; 0 without one.
+    fn generation(&self) -> u64 {
+        self.0.preview.as_ref().map_or(0, PreviewTokens::generation)
+    }
+
+    /// Opens connections for later calls of a kind that has just been used.
+    fn warm_up(&self, kind: &Kind) {
+        if let Some(warm) = &self.0.warm {
+            for _ in 0..warm.lacking(kind) {
+                tokio::spawn(self.clone().open_spare(kind.clone()));
+            }
+        }
+    }
+
+    /// Opens a connection, and closes it again if there is no call for it.
+    async fn open_spare(self, kind: Kind) {
+        let Some(warm) = &self.0.warm else { return };
+        let generation = self.generation();
+        let key = tokio_tungstenite::tungstenite::handshake::client::generate_key();
+        // Base64 is a header's value.
+        let Ok(key) = HeaderValue::from_str(&key) else {
+            return;
+        };
+        let opened = async {
+            let (path, request) = kind.request::<Empty<Bytes>>(key);
+            let mut response = self.exchange(&path, request).await.ok()?;
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                return None;
+            }
+            let upgraded = hyper::upgrade::on(&mut response);
+            tokio::time::timeout(self.0.deadlines.upgrade, upgraded)
+                .await
+                .ok()?
+                .ok()
+        };
+        let opened = tokio::select! {
+            opened = opened => opened,
+            () = self.0.shutdown.cancelled() => return,
+        };
+        let Some(upgraded) = opened else {
+            return warm.failed(&kind);
+        };
+        warm.put(&kind, TokioIo::new(upgraded), generation);
+        tokio::select! {
+            () = tokio::time::sleep(warm::IDLE) => warm.sweep(),
+            () = self.0.shutdown.cancelled() => warm.clear(),
         }
     }
 
@@ -236,6 +343,9 @@ impl Proxy {
                 at(&self.0.scheme, &self.0.authority, &target).map_err(respond::bad_request)?
             }
         };
+        if self.0.preview.is_some() {
+            preview::prepare(request.headers_mut());
+        }
         // `insert` replaces in place, so the order of the others stays as it came.
         request.headers_mut().insert(HOST, self.0.host.clone());
         if request.headers().contains_key(UPGRADE) && request.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS)
@@ -276,13 +386,38 @@ impl Proxy {
         binding: &str,
         flow: Flow,
         asked: Asked,
-        sending: &Sending,
+        (sending, token): (&Sending, Option<&PreviewToken>),
         response: Response<hyper::body::Incoming>,
     ) -> Result<Judged, Failure> {
         let boxed = |body: hyper::body::Incoming| body.map_err(Into::into).boxed_unsync();
         let status = response.status();
         let credentials = &self.0.credentials;
-        if response.headers().contains_key(MF_FORWARDED_RESPONSE) && flow == Flow::Fetch {
+        let forwarded = response.headers().contains_key(MF_FORWARDED_RESPONSE) && flow == Flow::Fetch;
+        if let Some(token) = token
+            && preview::may_have_ended(status)
+        {
+            let (parts, body) = response.into_parts();
+            let (prefix, rest) = read_prefix(body, self.0.deadlines.refusal_body).await;
+            // Whatever it says, Access let it pass.
+            credentials.admitted();
+            let generation = token.generation();
+            match preview::ended(status, forwarded, &prefix) {
+                Some(Ended::Token) => return Ok(Judged::Ended { generation }),
+                Some(Ended::Product) => {
+                    if let Some(tokens) = &self.0.preview {
+                        tokens.stale(generation);
+                    }
+                }
+                None => {}
+            }
+            if flow != Flow::Fetch {
+                let host = self.0.authority.as_str();
+                return Err(respond::not_upgraded(binding, host, status, &prefix));
+            }
+            let body = replay(vec![Ok(Frame::data(prefix))], boxed(rest));
+            return Ok(Judged::Passed(Response::from_parts(parts, body)));
+        }
+        if forwarded {
             credentials.admitted();
             return Ok(Judged::Passed(response.map(boxed)));
         }
@@ -314,7 +449,10 @@ impl Proxy {
                 let host = self.0.authority.as_str();
                 Err(respond::not_upgraded(binding, host, status, &prefix))
             }
-            None => Ok(Judged::Passed(Response::from_parts(parts, replay(prefix, rest)))),
+            None => {
+                let body = replay(vec![Ok(Frame::data(prefix))], boxed(rest));
+                Ok(Judged::Passed(Response::from_parts(parts, body)))
+            }
         }
     }
 
@@ -370,6 +508,16 @@ impl Proxy {
     /// Joins the two upgraded connections. Bytes go through as they are.
     fn splice(&self, mut response: Response<Body>, local: hyper::upgrade::OnUpgrade) -> Response<Body> {
         let remote = hyper::upgrade::on(&mut response);
+        self.join(local, async { remote.await.map(TokioIo::new) });
+        let (parts, _) = response.into_parts();
+        Response::from_parts(parts, Empty::new().map_err(|never| match never {}).boxed_unsync())
+    }
+
+    fn join(
+        &self,
+        local: hyper::upgrade::OnUpgrade,
+        remote: impl Future<Output = hyper::Result<TokioIo<Upgraded>>> + Send + 'static,
+    ) {
         let (shutdown, deadline) = (self.0.shutdown.clone(), self.0.deadlines.upgrade);
         tokio::spawn(async move {
             let both = async { tokio::try_join!(local, remote) };
@@ -378,12 +526,10 @@ impl Proxy {
             };
             tokio::select! {
                 // How it ended is told by the frames themselves; an abrupt end on one side becomes one on the other.
-                () = bowline_tunnel::splice(TokioIo::new(local), TokioIo::new(remote)) => {}
+                () = bowline_tunnel::splice(TokioIo::new(local), remote) => {}
                 () = shutdown.cancelled() => {}
             }
         });
-        let (parts, _) = response.into_parts();
-        Response::from_parts(parts, Empty::new().map_err(|never| match never {}).boxed_unsync())
     }
 }
 
@@ -398,22 +544,10 @@ enum Judged {
     Passed(Response<Body>),
     /// Something in front of the remote refused.
     Refused(Judgement),
-}
-
-/// A copy of a request that has no body, for a second attempt.
-fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
-    use hyper::body::Body as _;
-    let empty = request.body().is_end_stream() || request.body().size_hint().exact() == Some(0);
-    empty.then(|| {
-        let mut copy = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.version_mut() = request.version();
-        *copy.headers_mut() = request.headers().clone();
-        // How hyper spells the names on the wire.
-        *copy.extensions_mut() = request.extensions().clone();
-        copy
-    })
+    /// The edge does not know the preview token of this number.
+    Ended {
+        generation: u64,
+    },
 }
 
 /// `headers` in their order, without one name. (`HeaderMap::remove` moves the last header into the gap.)
@@ -437,16 +571,29 @@ fn at(
         .build()
 }
 
+/// The answer to an upgrade with this key.
+fn switching(key: &HeaderValue) -> Option<Response<Body>> {
+    let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
+    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(
+        http::header::SEC_WEBSOCKET_ACCEPT,
+        HeaderValue::from_str(&accept).ok()?,
+    );
+    Some(response)
+}
+
 /// Answers a failed rpc upgrade on a WebSocket of our own (docs/adr/0001).
 fn respond_on_socket(
     failure: Failure,
     key: Option<HeaderValue>,
     local: hyper::upgrade::OnUpgrade,
 ) -> Response<Body> {
-    use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-    let accept = key.and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok());
-    let Some(accept) = accept else {
-        return failure.into_response();
+    let Some(response) = key.as_ref().and_then(switching) else {
+        return failure.into_response(Form::Text);
     };
     tokio::spawn(async move {
         let Ok(Ok(upgraded)) = tokio::time::timeout(Duration::from_secs(30), local).await else {
@@ -455,12 +602,6 @@ fn respond_on_socket(
         let socket = bowline_tunnel::server_socket(TokioIo::new(upgraded)).await;
         bowline_tunnel::reject_rpc(socket, &failure.text, failure.first_line()).await;
     });
-    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(http::header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(http::header::SEC_WEBSOCKET_ACCEPT, accept);
     response
 }
 
@@ -483,9 +624,11 @@ async fn read_prefix(mut body: hyper::body::Incoming, deadline: Duration) -> (By
 }
 
 /// A body that was looked at, put together again.
-fn replay(prefix: Bytes, rest: hyper::body::Incoming) -> Body {
+pub(crate) fn replay(
+    read: Vec<Result<Frame<Bytes>, Box<dyn std::error::Error + Send + Sync>>>,
+    rest: Body,
+) -> Body {
     use futures_util::StreamExt;
-    let first = futures_util::stream::iter([Ok(Frame::data(prefix))]);
-    let rest = http_body_util::BodyStream::new(rest).map(|frame| frame.map_err(Into::into));
-    StreamBody::new(first.chain(rest)).boxed_unsync()
+    let rest = http_body_util::BodyStream::new(rest);
+    StreamBody::new(futures_util::stream::iter(read).chain(rest)).boxed_unsync()
 }

@@ -3,10 +3,11 @@
 //! The first line of a text stands alone, because some callers show only that. None contains the words "Cloudflare
 //! Access" side by side: miniflare replaces a 403 with those words by a text of its own, which knows less.
 
-use bowline_credentials::{CredentialState, Explanation, Judgement, Refusal, explain};
+use bowline_credentials::{CredentialState, Explanation, Judgement, NoPreview, Refusal, explain};
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use serde_json::json;
 
 use crate::proxy::Body;
 
@@ -25,6 +26,8 @@ pub enum Hop {
     Upgrade,
     /// Something in front of the remote refused it.
     Gate(Refusal),
+    /// There is no preview session for it at the moment.
+    Preview,
 }
 
 impl Hop {
@@ -36,6 +39,7 @@ impl Hop {
             Self::Answer => "waiting for an answer of",
             Self::Upgrade => "the upgrade at",
             Self::Gate(_) => "the gate of",
+            Self::Preview => "the preview session at",
         }
     }
 }
@@ -58,8 +62,38 @@ impl Failure {
         self.text.lines().next().unwrap_or_default()
     }
 
-    pub(crate) fn into_response(self) -> Response<Body> {
-        text(self.status, self.text)
+    /// In the form its caller reads.
+    pub(crate) fn into_response(self, form: Form) -> Response<Body> {
+        match form {
+            Form::Text => text(self.status, self.text),
+            Form::Json => {
+                let body = json!({"code": self.status.as_u16(), "error": self.text.trim_end()});
+                let mut response = text(self.status, body.to_string());
+                let json = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(CONTENT_TYPE, json);
+                response
+            }
+        }
+    }
+}
+
+/// How a failure of an HTTP request is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Plain text.
+    Text,
+    /// `{"code", "error"}`.
+    Json,
+}
+
+impl Form {
+    /// JSON where the wrapped request accepts nothing else: such a client shows a body only as JSON, and of any other the
+    /// status alone. Who accepts more is likely a person's tool.
+    pub(crate) fn accepted(headers: &HeaderMap) -> Self {
+        match bowline_wire::request::header(headers, "accept") {
+            Some(value) if value.as_bytes() == b"application/json" => Self::Json,
+            _ => Self::Text,
+        }
     }
 }
 
@@ -100,6 +134,31 @@ pub(crate) fn unreachable(binding: &str, hop: Hop, host: &str, cause: &str, time
         status.as_u16()
     );
     Failure { hop, status, text }
+}
+
+/// A request for which no preview token came. It was not sent.
+pub(crate) fn no_preview(binding: &str, host: &str, error: NoPreview) -> Failure {
+    Failure {
+        hop: Hop::Preview,
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        text: format!(
+            "bowline: binding \"{binding}\": {} {host} failed (503): {error}\nThe terminal that Bowline runs in says why.\n",
+            Hop::Preview.words()
+        ),
+    }
+}
+
+/// A request that found the preview session at its end, and whose body is gone; or that found the next one at its end, too.
+pub(crate) fn preview_ended(binding: &str, host: &str) -> Failure {
+    Failure {
+        hop: Hop::Preview,
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        text: format!(
+            "bowline: binding \"{binding}\": {} {host} had ended (503), and the call was not sent a second time.\nIt reached no \
+             Worker. The session is being renewed: make the call again.\n",
+            Hop::Preview.words()
+        ),
+    }
 }
 
 /// An upgrade that the remote answered with something else.

@@ -16,3 +16,4 @@ mod upgrade;
 pub use registry::REGISTRY;
 pub use remote::Remote;
 pub use router::Router;
+pub use upgrade::{Malformed, accept as accept_upgrade};

@@ -12,4 +12,5 @@ pub static REGISTRY: Registry = Registry(&[
     &bowline_service::DESCRIPTOR,
     &bowline_dispatch::DESCRIPTOR,
     &bowline_artifacts::DESCRIPTOR,
+    &bowline_images::DESCRIPTOR,
 ]);

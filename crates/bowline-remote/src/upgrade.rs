@@ -8,10 +8,12 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::respond;
 
 /// What is wrong with a handshake.
-pub(crate) struct Malformed(&'static str);
+#[derive(Debug)]
+pub struct Malformed(&'static str);
 
 impl Malformed {
-    pub(crate) fn into_response(self) -> Response<Body> {
+    /// The answer that says so.
+    pub fn into_response(self) -> Response<Body> {
         let mut response = respond::text(
             StatusCode::BAD_REQUEST,
             format!("malformed WebSocket upgrade: {}", self.0),
@@ -25,7 +27,7 @@ impl Malformed {
 
 /// Checks a handshake (RFC 6455 §4.2.1) and makes the 101 that answers it. Extensions and subprotocols are not
 /// negotiated: frames are spliced by proxies on the way as they are.
-pub(crate) fn accept<B>(request: &Request<B>) -> Result<Response<Body>, Malformed> {
+pub fn accept<B>(request: &Request<B>) -> Result<Response<Body>, Malformed> {
     let headers = request.headers();
     if request.method() != Method::GET {
         return Err(Malformed("the method is not GET"));

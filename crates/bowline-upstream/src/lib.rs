@@ -11,4 +11,4 @@ mod tls;
 pub use client::{Client, Connector, IDLE, Upstream, client};
 pub use events::{EventTooLong, Events, event};
 pub use http::{Body, BoxError, Http, HttpError, Waits};
-pub use tls::{TlsError, client_config};
+pub use tls::{TlsError, certificates, client_config};

@@ -10,16 +10,16 @@ use rustls_pki_types::pem::PemObject;
 /// TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file of extra authorities cannot be used.
-    #[error("read certificate authorities from {}", .file.display())]
-    Authorities {
+    /// A file of certificates cannot be used.
+    #[error("read certificates from {}", .file.display())]
+    Certificates {
         /// The file.
         file: PathBuf,
         /// Why.
         #[source]
         source: rustls_pki_types::pem::Error,
     },
-    /// A file of extra authorities has no certificate in it.
+    /// A file has no certificate in it.
     #[error("{} holds no certificate in PEM form", .0.display())]
     NoCertificate(PathBuf),
     /// The roots are unusable.
@@ -31,7 +31,7 @@ pub enum TlsError {
 pub fn client_config(extra: &[PathBuf]) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = Vec::new();
     for file in extra {
-        roots.extend(authorities(file)?);
+        roots.extend(certificates(file)?);
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(roots, Arc::clone(&provider))?;
@@ -45,8 +45,9 @@ pub fn client_config(extra: &[PathBuf]) -> Result<Arc<ClientConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
-fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let failed = |source| TlsError::Authorities {
+/// The certificates in a PEM file; at least one.
+pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let failed = |source| TlsError::Certificates {
         file: file.to_owned(),
         source,
     };

@@ -21,3 +21,7 @@ pub const MF_BINDING_QUERY: &str = "MF-Binding";
 pub const MF_DISPATCH_NAMESPACE_OPTIONS_QUERY: &str = "MF-Dispatch-Namespace-Options";
 /// The token of a preview session at Cloudflare's edge.
 pub const CF_WORKERS_PREVIEW_TOKEN: HeaderName = HeaderName::from_static("cf-workers-preview-token");
+/// The URL under which a request reached the proxy of a preview session.
+pub const MF_ORIGINAL_URL: HeaderName = HeaderName::from_static("mf-original-url");
+/// The client's address, as the edge tells it.
+pub const CF_CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");

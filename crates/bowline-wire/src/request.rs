@@ -41,6 +41,11 @@ pub fn unwrap(headers: &HeaderMap) -> Result<HeaderMap, WireError> {
     Ok(inner)
 }
 
+/// One inner header; the first, should it come more than once.
+pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a HeaderValue> {
+    headers.get(format!("{MF_HEADER_PREFIX}{name}"))
+}
+
 /// Wraps inner headers, values byte for byte, framing left out. A name too long for the prefix is an error.
 pub fn wrap(inner: &HeaderMap) -> Result<HeaderMap, WireError> {
     let mut headers = HeaderMap::with_capacity(inner.len() + 2);

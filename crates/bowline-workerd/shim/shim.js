@@ -2,6 +2,7 @@
 // connect() becomes bytes over a WebSocket. `env.LINE` is Bowline's unix socket; `ctx.props.binding` is the name.
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { newWebSocketRpcSession } from "capnweb";
+import { splice } from "./tunnel.js";
 
 // The host is never looked up: every request ends at the unix socket.
 const LINE = "http://bowline/";
@@ -27,68 +28,6 @@ async function upgrade(env, url, headers, what) {
   if (!response.webSocket) throw await refusal(response, what);
   response.webSocket.accept();
   return response.webSocket;
-}
-
-function cutReason(text) {
-  const bytes = new TextEncoder().encode(text);
-  let end = Math.min(bytes.length, 123);
-  while (end > 0 && end < bytes.length && (bytes[end] & 0xc0) === 0x80) end--;
-  return new TextDecoder().decode(bytes.subarray(0, end));
-}
-
-// Bytes both ways until either side ends. Close codes: 1000 is the end of the stream, 1011 a failure with its reason.
-async function splice(socket, webSocket) {
-  const writer = socket.writable.getWriter();
-  const reader = socket.readable.getReader();
-  let open = true;
-  const close = (code, reason) => {
-    if (!open) return;
-    open = false;
-    try {
-      webSocket.close(code, reason === undefined ? undefined : cutReason(reason));
-    } catch {
-      // Closed by the other side in the meantime.
-    }
-  };
-  const inward = new Promise((resolve, reject) => {
-    let writes = Promise.resolve();
-    webSocket.addEventListener("message", ({ data }) => {
-      const chunk = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data);
-      writes = writes.then(() => writer.write(chunk));
-      writes.catch((error) => {
-        close(1011, `${error?.message ?? error}`);
-        reject(error);
-      });
-    });
-    webSocket.addEventListener("close", ({ code, reason }) => {
-      open = false;
-      if (code === 1011) {
-        // Both ends of the stream stay locked: closing them would make a failure look like an end to user code.
-        reject(new Error(reason || "the connection failed at the far end"));
-      } else {
-        writes.then(() => writer.close()).then(resolve, reject);
-      }
-    });
-    webSocket.addEventListener("error", () => {
-      open = false;
-      reader.cancel().catch(() => {});
-      reject(new Error("the connection to the far end broke"));
-    });
-  });
-  const outward = (async () => {
-    try {
-      for (;;) {
-        const { value, done } = await reader.read();
-        if (done || !open) break;
-        webSocket.send(value);
-      }
-      close(1000);
-    } catch (error) {
-      close(1011, `${error?.message ?? error}`);
-      throw error;
-    }
-  })();
-  await Promise.all([inward, outward]);
 }
 
 export default class extends WorkerEntrypoint {

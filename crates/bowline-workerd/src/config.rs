@@ -270,6 +270,10 @@ fn shim(capnweb: &str) -> String {
             ("name", text("shim.js")),
             ("esModule", text(include_str!("../shim/shim.js"))),
         ]),
+        fields(&[
+            ("name", text("tunnel.js")),
+            ("esModule", text(include_str!("../shim/tunnel.js"))),
+        ]),
         fields(&[("name", text("capnweb")), ("esModule", text(capnweb))]),
     ];
     // `experimental` lets a Worker answer connect(); the other keeps names and members of errors that cross it.

@@ -7,7 +7,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use crate::json::{Kind, Node, javascript_text, write_number, write_string};
 use crate::message::excerpt;
 use crate::value::is_prototype_name;
-use crate::{BytesKind, ErrorValue, Limits, PathKey, ProtocolError, Request, Response, Value, bigint, fetch};
+use crate::{
+    BytesKind, ErrorValue, Limits, PathKey, ProtocolError, Request, Response, Text, Value, bigint, fetch,
+};
 
 /// Padding is left out when writing and optional when reading.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -67,7 +69,7 @@ pub(crate) fn decode<C>(
         Kind::True => Value::Bool(true),
         Kind::False => Value::Bool(false),
         Kind::Number => Value::Number(node.as_number().unwrap_or_default()),
-        Kind::Text | Kind::Escaped => Value::String(node.as_text().unwrap_or_default().into_owned()),
+        Kind::Text | Kind::Escaped => Value::String(node.as_text().unwrap_or_default().into()),
         Kind::Object | Kind::Repeating => Value::Object(decode_members(
             node.members(),
             node.member_bound(),
@@ -115,13 +117,13 @@ fn decode_members<'a, C>(
     depth: usize,
     limits: &Limits,
     caps: &mut dyn Decode<C>,
-) -> Result<Vec<(String, Value<C>)>, ProtocolError> {
+) -> Result<Vec<(Text, Value<C>)>, ProtocolError> {
     let mut kept = Vec::with_capacity(bound);
     for (name, value) in members {
         // Refused members are evaluated all the same, so that stubs in them are accounted for.
         match decode(value, depth + 1, limits, caps) {
             Ok(value) if is_prototype_name(&name) || name == "toJSON" => caps.discard(value),
-            Ok(value) => kept.push((name.into_owned(), value)),
+            Ok(value) => kept.push((name.into(), value)),
             Err(error) => {
                 caps.discard(Value::Object(kept));
                 return Err(error);
@@ -359,7 +361,7 @@ fn path_of(path: Node<'_>) -> Option<Vec<PathKey>> {
     }
     path.items()
         .map(|key| match key.as_text() {
-            Some(name) => Some(PathKey::Name(name.into_owned())),
+            Some(name) => Some(PathKey::Name(name.into())),
             None => key.as_number().map(PathKey::Index),
         })
         .collect()

@@ -8,7 +8,7 @@ use url::Url;
 use crate::expression::{Decode, decode};
 use crate::json::{Json, Kind, Node, javascript_text};
 use crate::value::is_prototype_name;
-use crate::{BytesKind, Limits, ProtocolError, Request, Response, Value};
+use crate::{BytesKind, Limits, ProtocolError, Request, Response, Text, Value};
 
 /// A URL, as the standard writes it.
 pub(crate) fn url(text: &str) -> Result<String, ProtocolError> {
@@ -111,16 +111,12 @@ fn is_truthy(node: &Node<'_>) -> bool {
 }
 
 /// The members of an init object.
-struct Init<'a>(Vec<(String, Node<'a>)>);
+struct Init<'a>(Vec<(Text, Node<'a>)>);
 
 impl<'a> Init<'a> {
     /// An array has none that anyone would look for.
     fn new(init: Node<'a>) -> Self {
-        Self(
-            init.members()
-                .map(|(name, value)| (name.into_owned(), value))
-                .collect(),
-        )
+        Self(init.members().map(|(name, value)| (name.into(), value)).collect())
     }
 
     fn take(&mut self, wanted: &str) -> Option<Node<'a>> {
@@ -140,7 +136,7 @@ impl<'a> Init<'a> {
     }
 
     /// What else the peer set: plain data, not expressions.
-    fn rest<C>(self) -> Vec<(String, Value<C>)> {
+    fn rest<C>(self) -> Vec<(Text, Value<C>)> {
         self.0
             .into_iter()
             .map(|(name, value)| (name, plain(value.to_json())))
@@ -153,13 +149,13 @@ fn plain<C>(json: Json) -> Value<C> {
         Json::Null => Value::Null,
         Json::Bool(value) => Value::Bool(value),
         Json::Number(value) => Value::Number(value),
-        Json::String(text) => Value::String(text),
+        Json::String(text) => Value::String(text.into()),
         Json::Array(items) => Value::Array(items.into_iter().map(plain).collect()),
         Json::Object(members) => Value::Object(
             members
                 .into_iter()
                 .filter(|(name, _)| !is_prototype_name(name))
-                .map(|(name, value)| (name, plain(value)))
+                .map(|(name, value)| (name.into(), plain(value)))
                 .collect(),
         ),
     }
@@ -198,7 +194,7 @@ pub(crate) fn request<C>(
             check_body("Request", &body, caps)?;
             body
         }
-        Some(body) => Value::String(text_of(body)),
+        Some(body) => Value::String(text_of(body).into()),
     };
     if let Some(signal) = init.take("signal").filter(is_truthy) {
         let signal = decode(signal, depth + 1, limits, caps)?;

@@ -33,5 +33,6 @@ pub use session::{
     Stats, Subject,
 };
 pub use value::{
-    Blob, BytesKind, ErrorValue, PathKey, Reached, Request, Response, Value, is_prototype_name, show_path,
+    Blob, BytesKind, ErrorValue, PathKey, Reached, Request, Response, Text, Value, is_prototype_name,
+    show_path,
 };

@@ -2,6 +2,9 @@
 
 use crate::json::{Json, javascript_text};
 
+/// A text in a value, or a name. Up to 24 bytes, which most are, need no allocation.
+pub type Text = compact_str::CompactString;
+
 /// A value of JavaScript's kinds. `C` stands for capabilities: whatever the layer at hand uses for stubs, targets and
 /// streams.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,7 +21,7 @@ pub enum Value<C> {
     /// A decimal integer of any length, without leading zeros.
     BigInt(String),
     /// A text.
-    String(String),
+    String(Text),
     /// Bytes, with the container they came in. Multi-byte elements are little endian.
     Bytes(Vec<u8>, BytesKind),
     /// Milliseconds since 1970, or an invalid date.
@@ -38,7 +41,7 @@ pub enum Value<C> {
     /// An array.
     Array(Vec<Self>),
     /// An object with own members, in order.
-    Object(Vec<(String, Self)>),
+    Object(Vec<(Text, Self)>),
     /// A stub, target or stream.
     Capability(C),
 }
@@ -64,7 +67,7 @@ pub struct Request<C> {
     /// A stream, or from some peers a text or bytes; [`Value::Null`] for none.
     pub body: Value<C>,
     /// What else the peer set (`redirect`, `cache`, `cf`, …): plain data.
-    pub init: Vec<(String, Value<C>)>,
+    pub init: Vec<(Text, Value<C>)>,
 }
 
 /// A response of the fetch standard.
@@ -79,7 +82,7 @@ pub struct Response<C> {
     /// As a request's.
     pub body: Value<C>,
     /// What else the peer set: plain data.
-    pub init: Vec<(String, Value<C>)>,
+    pub init: Vec<(Text, Value<C>)>,
 }
 
 /// An error in transit.
@@ -92,7 +95,7 @@ pub struct ErrorValue<C> {
     /// Sent only when the application wants it.
     pub stack: Option<String>,
     /// Own properties such as `code`; 0.5 peers do not know them and ignore them.
-    pub props: Vec<(String, Value<C>)>,
+    pub props: Vec<(Text, Value<C>)>,
 }
 
 /// JavaScript's containers of bytes.
@@ -176,7 +179,7 @@ impl BytesKind {
 #[derive(Debug, Clone, PartialEq)]
 pub enum PathKey {
     /// A member's name.
-    Name(String),
+    Name(Text),
     /// An array index; JSON numbers only.
     Index(f64),
 }
@@ -339,7 +342,7 @@ impl<C> Value<C> {
     }
 
     /// An object of the given members.
-    pub fn object<N: Into<String>>(members: impl IntoIterator<Item = (N, Self)>) -> Self {
+    pub fn object<N: Into<Text>>(members: impl IntoIterator<Item = (N, Self)>) -> Self {
         Self::Object(
             members
                 .into_iter()
@@ -374,7 +377,7 @@ impl<C> Value<C> {
     }
 }
 
-fn find<'a, C>(members: &'a [(String, Value<C>)], name: &str) -> Option<&'a Value<C>> {
+fn find<'a, C>(members: &'a [(Text, Value<C>)], name: &str) -> Option<&'a Value<C>> {
     members
         .iter()
         .find(|(member, _)| member == name)
@@ -395,7 +398,7 @@ impl<C> ErrorValue<C> {
     /// The same error with one more own property.
     #[must_use]
     pub fn with(mut self, name: &str, value: Value<C>) -> Self {
-        self.props.push((name.to_owned(), value));
+        self.props.push((name.into(), value));
         self
     }
 
@@ -411,9 +414,9 @@ impl<C> ErrorValue<C> {
 }
 
 fn map_members<C, D, E>(
-    members: Vec<(String, Value<C>)>,
+    members: Vec<(Text, Value<C>)>,
     map: &mut impl FnMut(C) -> Result<Value<D>, E>,
-) -> Result<Vec<(String, Value<D>)>, E> {
+) -> Result<Vec<(Text, Value<D>)>, E> {
     members
         .into_iter()
         .map(|(name, value)| Ok((name, value.try_map(map)?)))
@@ -464,12 +467,18 @@ impl<C> From<Vec<Self>> for Value<C> {
 
 impl<C> From<&str> for Value<C> {
     fn from(text: &str) -> Self {
-        Self::String(text.to_owned())
+        Self::String(text.into())
     }
 }
 
 impl<C> From<String> for Value<C> {
     fn from(text: String) -> Self {
+        Self::String(text.into())
+    }
+}
+
+impl<C> From<Text> for Value<C> {
+    fn from(text: Text) -> Self {
         Self::String(text)
     }
 }

@@ -120,6 +120,18 @@ pub(crate) struct Later {
     promises: Vec<PromiseId>,
 }
 
+impl Later {
+    /// Uses the session, and gives up what was needed only until then.
+    fn used<R>(state: &mut State, use_it: impl FnOnce(&mut State, &mut Self) -> R) -> (R, Self) {
+        let mut later = Self::default();
+        let result = use_it(state, &mut later);
+        for promise in later.promises.drain(..) {
+            state.session.drop_result(promise);
+        }
+        (result, later)
+    }
+}
+
 impl Core {
     pub(crate) fn new(
         main: Arc<dyn Target>,
@@ -228,28 +240,14 @@ impl Core {
 
     /// As [`drive`](Self::drive), for whatever puts values into the session.
     pub(crate) fn drive_and_put<R>(self: &Arc<Self>, use_it: impl FnOnce(&mut State, &mut Later) -> R) -> R {
-        let mut later = Later::default();
-        let result = self.drive(|state| {
-            let result = use_it(state, &mut later);
-            for promise in later.promises.drain(..) {
-                state.session.drop_result(promise);
-            }
-            result
-        });
+        let (result, later) = self.drive(|state| Later::used(state, use_it));
         self.finish(later);
         result
     }
 
     /// As [`with`](Self::with), for whatever puts values into the session.
     pub(crate) fn put<R>(self: &Arc<Self>, use_it: impl FnOnce(&mut State, &mut Later) -> R) -> R {
-        let mut later = Later::default();
-        let result = self.with(|state| {
-            let result = use_it(state, &mut later);
-            for promise in later.promises.drain(..) {
-                state.session.drop_result(promise);
-            }
-            result
-        });
+        let (result, later) = self.with(|state| Later::used(state, use_it));
         self.finish(later);
         result
     }

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::core::Core;
 use crate::promise::Settled;
 use crate::target::{NoMain, read};
-use crate::{Answer, Call, Capability, Error, Limits, SessionError, SessionOptions, Target, Value};
+use crate::{Answer, Call, Capability, Error, Limits, SessionError, SessionOptions, Target, Text, Value};
 
 /// Messages and answers handled in a row before what they caused is sent.
 const BURST: u32 = 64;
@@ -263,7 +263,7 @@ pub(crate) enum Stop {
 enum Step {
     /// With the stubs and streams among its arguments, which the peer gets back when the method has finished.
     Call(CallId, Arc<dyn Target>, Call, Vec<Capability>),
-    Get(CallId, Arc<dyn Target>, String),
+    Get(CallId, Arc<dyn Target>, Text),
     Done(Delivered),
 }
 

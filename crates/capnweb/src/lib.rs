@@ -103,7 +103,7 @@ pub use batch::{BatchClient, BatchError, batch, batch_over_http, serve_batch};
 /// [the page on types](crate::guide::typed).
 pub use capnweb_macros::interface;
 pub use capnweb_proto::{
-    Blob, BytesKind, ErrorValue, Limits, PathKey, PlainError, ProtocolError, Request, Response, Stats,
+    Blob, BytesKind, ErrorValue, Limits, PathKey, PlainError, ProtocolError, Request, Response, Stats, Text,
     normal_headers,
 };
 pub use pair::pair;

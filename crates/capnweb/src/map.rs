@@ -174,7 +174,7 @@ fn write_path(out: &mut String, path: &[PathKey]) {
         .iter()
         .map(|key| match key {
             PathKey::Name(name) => {
-                capnweb_proto::json::to_text(&capnweb_proto::json::Json::String(name.clone()))
+                capnweb_proto::json::to_text(&capnweb_proto::json::Json::from(name.as_str()))
             }
             PathKey::Index(index) => capnweb_proto::json::to_text(&capnweb_proto::json::Json::Number(*index)),
         })

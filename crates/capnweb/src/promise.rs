@@ -288,7 +288,7 @@ impl Promise {
     /// Calls a method of the result.
     pub fn call(&self, method: &str, args: impl IntoIterator<Item = Value>) -> Self {
         let mut path = self.path.clone();
-        path.push(PathKey::Name(method.to_owned()));
+        path.push(PathKey::Name(method.into()));
         self.operate(path, Some(args.into_iter().collect()))
     }
 
@@ -301,7 +301,7 @@ impl Promise {
     #[must_use]
     pub fn get(&self, name: &str) -> Self {
         let mut path = self.path.clone();
-        path.push(PathKey::Name(name.to_owned()));
+        path.push(PathKey::Name(name.into()));
         Self {
             base: self.base.clone(),
             path,

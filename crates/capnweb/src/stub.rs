@@ -83,7 +83,7 @@ impl Stub {
     /// Calls a method.
     pub fn call(&self, method: &str, args: impl IntoIterator<Item = Value>) -> Promise {
         self.start(
-            vec![PathKey::Name(method.to_owned())],
+            vec![PathKey::Name(method.into())],
             Some(args.into_iter().collect()),
         )
     }
@@ -98,7 +98,7 @@ impl Stub {
     pub fn get(&self, name: &str) -> Promise {
         Promise {
             base: Base::Stub(self.clone()),
-            path: vec![PathKey::Name(name.to_owned())],
+            path: vec![PathKey::Name(name.into())],
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use capnweb_proto::PathKey;
 use futures_util::future::BoxFuture;
 
-use crate::{Error, Stub, Value};
+use crate::{Error, Stub, Text, Value};
 
 /// The answer to a call: there, or on its way.
 pub enum Answer {
@@ -51,14 +51,14 @@ pub struct Call {
     /// The names that led from what the caller knows to the target, for error texts.
     pub(crate) followed: Vec<PathKey>,
     /// The method; empty when the target itself is called as a function.
-    pub method: String,
+    pub method: Text,
     /// The arguments. Stubs in them go back to the peer when they are dropped: to keep one, clone it.
     pub args: Vec<Value>,
 }
 
 impl Call {
     /// A call, as one made on a target directly.
-    pub fn new(method: impl Into<String>, args: impl IntoIterator<Item = Value>) -> Self {
+    pub fn new(method: impl Into<Text>, args: impl IntoIterator<Item = Value>) -> Self {
         Self {
             followed: Vec::new(),
             method: method.into(),

@@ -135,7 +135,8 @@ fn javascript_text(value: &Value) -> String {
             capnweb_proto::json::javascript_text(&capnweb_proto::json::Json::Number(*number))
         }
         Value::Date(None) => "Invalid Date".into(),
-        Value::String(text) | Value::Url(text) | Value::BigInt(text) => text.clone(),
+        Value::String(text) => text.to_string(),
+        Value::Url(text) | Value::BigInt(text) => text.clone(),
         Value::Error(error) => format!("{}: {}", error.name, error.message),
         Value::Array(items) => {
             let texts = items.iter().map(|item| match item {
@@ -156,7 +157,7 @@ impl Error {
     #[must_use]
     pub fn with(mut self, name: &str, value: &(impl serde::Serialize + ?Sized)) -> Self {
         if let (Value::Error(error), Ok(value)) = (&mut self.0.value, crate::to_value(value)) {
-            error.props.push((name.to_owned(), value));
+            error.props.push((name.into(), value));
         }
         self
     }

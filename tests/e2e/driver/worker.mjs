@@ -7,6 +7,9 @@ const prepare = (db, { sql, params = [] }) => {
 	return params.length > 0 ? statement.bind(...params) : statement;
 };
 
+/** Base64 as a stream of its bytes. */
+const stream = (base64) => new Blob([Uint8Array.from(atob(base64), (byte) => byte.charCodeAt(0))]).stream();
+
 const calls = {
 	"d1.all": (env, args) => prepare(env.DB, args).all(),
 	"d1.run": (env, args) => prepare(env.DB, args).run(),
@@ -32,6 +35,19 @@ const calls = {
 	"vec.queryById": (env, args) => env.VEC.queryById(args.id, args.options),
 	"vec.getByIds": (env, args) => env.VEC.getByIds(args.ids),
 	"vec.deleteByIds": (env, args) => env.VEC.deleteByIds(args.ids),
+
+	"images.info": (env, args) => env.IMAGES.info(stream(args.image)),
+	"images.output": async (env, args) => {
+		let transformer = env.IMAGES.input(stream(args.image));
+		for (const transform of args.transforms ?? []) transformer = transformer.transform(transform);
+		for (const { image, transform, options } of args.draws ?? []) {
+			const overlay = env.IMAGES.input(stream(image));
+			transformer = transformer.draw(transform ? overlay.transform(transform) : overlay, options);
+		}
+		const result = await transformer.output(args.output);
+		const bytes = new Uint8Array(await new Response(result.image()).arrayBuffer());
+		return { contentType: result.contentType(), image: bytes.toBase64?.() ?? btoa(String.fromCharCode(...bytes)) };
+	},
 
 	"mail.raw": (env, args) => env.MAIL.send(new EmailMessage(args.from, args.to, args.raw)),
 	"mail.stream": (env, args) => {

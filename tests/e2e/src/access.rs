@@ -18,8 +18,6 @@ use crate::upstream;
 const PACKAGE: &str = include_str!("../access/package.json");
 const LOCK: &str = include_str!("../access/package-lock.json");
 const PYTHON: &str = include_str!("../access/requirements.txt");
-/// How long pip may take with an empty cache.
-const INSTALL: Duration = Duration::from_secs(300);
 /// How long a peer's script may run.
 const SCRIPT: Duration = Duration::from_secs(60);
 /// How long a command may run.
@@ -51,9 +49,17 @@ impl Site {
     pub async fn new(database: Option<String>) -> Result<Self> {
         let origin = upstream::http_mirror().await?;
         Ok(Self {
-            folder: tempfile::tempdir()?,
-            origin: format!("http://{origin}"),
             database,
+            ..Self::before(&format!("http://{origin}"))?
+        })
+    }
+
+    /// A site with another origin.
+    pub fn before(origin: &str) -> Result<Self> {
+        Ok(Self {
+            folder: tempfile::tempdir()?,
+            origin: origin.trim_end_matches('/').to_owned(),
+            database: None,
         })
     }
 
@@ -131,13 +137,19 @@ impl Site {
         Ok(made)
     }
 
-    /// Starts a gateway, and has the organisation name it as the team domain unless another was named.
+    /// Starts a gateway with the login for development, and has the organisation name it as the team domain unless another
+    /// was named.
     pub async fn gateway(&self) -> Result<Gateway> {
+        let gateway = self.gateway_with(&["--development-login"], &[]).await?;
+        gateway.named_as_team().await
+    }
+
+    /// Starts a gateway with these flags and variables.
+    pub async fn gateway_with(&self, flags: &[&str], variables: &[(&str, &str)]) -> Result<Gateway> {
         let api_token = self.access(&["api-token", "create", "tests"]).await?;
         let api_token = text(&api_token, "token").to_owned();
-        let command = self.command(&[
+        let mut command = self.command(&[
             "gateway",
-            "--development-login",
             "--json",
             "--listen",
             "127.0.0.1:0",
@@ -146,28 +158,43 @@ impl Site {
             "--origin",
             &self.origin,
         ])?;
+        command.args(flags).envs(variables.iter().copied());
         let program = Program::start(command).await?;
-        let mut gateway = Gateway {
+        Ok(Gateway {
             team: program.url().trim_end_matches('/').to_owned(),
             program,
             api_token,
-        };
-        let organization = gateway.ok(Method::GET, "organizations", Value::Null).await?;
-        match organization["auth_domain"]
-            .as_str()
-            .filter(|domain| domain.starts_with("http://127."))
-        {
-            Some(domain) => gateway.team = domain.to_owned(),
-            None => {
-                let change = json!({"auth_domain": gateway.team});
-                gateway.ok(Method::PUT, "organizations", change).await?;
-            }
-        }
-        Ok(gateway)
+        })
     }
 }
 
 impl Gateway {
+    /// The gateway with itself as the team domain, unless another gateway is it already.
+    pub async fn named_as_team(mut self) -> Result<Self> {
+        let organization = self.ok(Method::GET, "organizations", Value::Null).await?;
+        match organization["auth_domain"]
+            .as_str()
+            .filter(|domain| domain.starts_with("http://127."))
+        {
+            Some(domain) => self.team = domain.to_owned(),
+            None => {
+                let change = json!({"auth_domain": self.team});
+                self.ok(Method::PUT, "organizations", change).await?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// The code that the operator saw last for an address.
+    pub fn shown_code(&self, email: &str) -> Option<String> {
+        let said = self.program.stderr.text();
+        let line = said
+            .lines()
+            .rev()
+            .find(|line| line.contains(&format!("the code of {email} is ")))?;
+        line.rsplit(' ').next().map(str::to_owned)
+    }
+
     /// Where the REST API is.
     pub fn api(&self) -> &str {
         self.program.ready["admin_url"]
@@ -223,6 +250,14 @@ impl Gateway {
         Outgoing::new(method, &url).header("host", host)
     }
 
+    /// The application token that the origin of a host gets for a service token: a session as well. The origin is a mirror.
+    pub async fn assertion(&self, request: Outgoing) -> Result<String> {
+        let answer = request.send().await?;
+        let mirrored: Value = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
+        let assertion = &mirrored["headers"]["cf-access-jwt-assertion"][0];
+        Ok(assertion.as_str().context("no assertion")?.to_owned())
+    }
+
     /// A GET with a service token.
     pub fn get(&self, host: &str, path: &str, token: &Credentials) -> Outgoing {
         with(self.request(Method::GET, host, path), token)
@@ -255,48 +290,62 @@ pub fn text<'a>(object: &'a Value, name: &str) -> &'a str {
         .unwrap_or_else(|| panic!("no `{name}` in {object}"))
 }
 
+/// The folder with npm's peers.
+pub async fn npm() -> Result<PathBuf> {
+    peers::install("bowline-access-peers", PACKAGE, LOCK).await
+}
+
 /// Runs one of the scripts beside this crate with npm's peers, and returns its document.
 pub async fn node(script: &str, mut input: Value) -> Result<Value> {
-    let folder = peers::install("bowline-access-peers", PACKAGE, LOCK).await?;
+    let folder = npm().await?;
     input["peers"] = json!(folder);
     let mut command = program::cleared(&folder.join("node_modules/node/bin/node"));
     command.arg(scripts().join(script));
     answer(command, &input).await
 }
 
+/// A running OpenID Connect provider, `oidc-provider` of npm's, with one client.
+#[derive(Debug)]
+pub struct Provider {
+    /// The process; its URL is the issuer.
+    pub program: Program,
+    _setup: tempfile::NamedTempFile,
+}
+
+impl Provider {
+    /// Starts one. `client` has `client_id`, and for a confidential client `client_secret` and `method`. It answers nobody
+    /// before [`Provider::sends_back_to`].
+    pub async fn start(mut client: Value) -> Result<Self> {
+        let folder = npm().await?;
+        client["peers"] = json!(folder);
+        let setup = tempfile::NamedTempFile::new()?;
+        std::fs::write(setup.path(), client.to_string())?;
+        let mut command = program::cleared(&folder.join("node_modules/node/bin/node"));
+        command
+            .arg(scripts().join("provider.mjs"))
+            .arg(setup.path())
+            .env("HOME", &folder);
+        Ok(Self {
+            program: Program::start(command).await?,
+            _setup: setup,
+        })
+    }
+
+    /// Tells the provider where the client wants people back.
+    pub async fn sends_back_to(&self, redirect_uri: &str) -> Result<()> {
+        let answer = Outgoing::new(Method::PUT, &format!("{}/", self.program.url()))
+            .header("content-length", redirect_uri.len().to_string())
+            .body(redirect_uri.to_owned())
+            .send()
+            .await?;
+        ensure!(answer.status.is_success(), "{}", answer.status);
+        Ok(())
+    }
+}
+
 /// Runs one of the scripts beside this crate with PyPI's peers, and returns its document.
 pub async fn python(script: &str, input: &Value) -> Result<Value> {
-    let folder = program::cache()?.join("bowline-access-python");
-    std::fs::create_dir_all(&folder)?;
-    let file = std::fs::File::create(folder.join(".lock"))?;
-    let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?;
-    let _locked = locked.context("wait for another test's pip install")?;
-    let (python, stamp) = (folder.join("bin/python"), folder.join(".installed"));
-    if !std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == PYTHON) {
-        let mut venv = Command::new("python3");
-        venv.args(["-m", "venv"]).arg(&folder);
-        let mut pip = Command::new(&python);
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "-r",
-        ])
-        .arg(scripts().join("requirements.txt"));
-        // Both keep their environment: they know the registry of this machine.
-        for command in [venv, pip] {
-            let output = program::run(command, INSTALL).await?;
-            let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(
-                output.status.success(),
-                "installing PyPI's peers ended with {}:\n{said}",
-                output.status
-            );
-        }
-        std::fs::write(stamp, PYTHON)?;
-    }
+    let python = peers::python("bowline-access-python", PYTHON).await?;
     let mut command = program::cleared(&python);
     command.arg(scripts().join(script));
     answer(command, input).await

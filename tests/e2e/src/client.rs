@@ -1,6 +1,7 @@
 //! A client that can send what no library would: raw requests and WebSockets with any header.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,7 +11,7 @@ use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, U
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -29,6 +30,7 @@ pub struct Outgoing {
     headers: HeaderMap,
     body: Bytes,
     from: Option<IpAddr>,
+    tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 /// An answer, read to its end.
@@ -69,12 +71,19 @@ impl Outgoing {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             from: None,
+            tls: None,
         }
     }
 
     /// Sends it from an address of this machine; all of 127.0.0.0/8 is.
     pub fn from(mut self, address: IpAddr) -> Self {
         self.from = Some(address);
+        self
+    }
+
+    /// Sends it over TLS.
+    pub fn over(mut self, tls: Arc<rustls::ClientConfig>) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -132,9 +141,15 @@ impl Outgoing {
                 socket.connect(authority.as_str().parse()?).await
             }
         };
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream.context("connect")?)).await?;
-        tokio::spawn(connection.with_upgrades());
+        let stream = stream.context("connect")?;
+        let mut sender = match self.tls {
+            None => opened(stream).await?,
+            Some(tls) => {
+                let name = rustls::pki_types::ServerName::try_from(authority.host().to_owned())?;
+                let stream = tokio_rustls::TlsConnector::from(tls).connect(name, stream).await;
+                opened(stream.context("agree on TLS")?).await?
+            }
+        };
         let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = uri
@@ -150,6 +165,14 @@ impl Outgoing {
         }
         Ok(sender.send_request(request).await?)
     }
+}
+
+async fn opened(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<hyper::client::conn::http1::SendRequest<Full<Bytes>>> {
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection.with_upgrades());
+    Ok(sender)
 }
 
 async fn read(response: http::Response<hyper::body::Incoming>) -> Result<Answer> {

@@ -10,13 +10,21 @@
 //! ```
 
 pub mod access;
+pub mod authority;
 pub mod client;
+pub mod edge;
+pub mod fault;
 pub mod flow;
 pub mod git;
+pub mod machine;
 pub mod peers;
+pub mod person;
 pub mod postgres;
 pub mod program;
 pub mod project;
+pub mod recipes;
 pub mod rust_client;
+pub mod session;
 pub mod upstream;
 pub mod worker;
+pub mod wrangler_access;

@@ -15,7 +15,7 @@ use crate::worker::TestWorker;
 
 const PACKAGE: &str = include_str!("../package.json");
 const LOCK: &str = include_str!("../package-lock.json");
-/// How long npm may take with an empty cache.
+/// How long npm or pip may take with an empty cache.
 const INSTALL: Duration = Duration::from_secs(600);
 /// How long one call may take in the driver, and then how much more its answer may.
 const CALL: Duration = Duration::from_secs(20);
@@ -30,12 +30,7 @@ pub async fn installed() -> Result<PathBuf> {
 
 /// A folder with the packages of a lock file. Tests in other processes wait for the one that installs.
 pub async fn install(name: &str, package: &str, lock: &str) -> Result<PathBuf> {
-    let folder = program::cache()?.join(name);
-    fs::create_dir_all(&folder)?;
-    // Held until the file is closed, also by a process that is killed.
-    let file = File::create(folder.join(".lock"))?;
-    let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?;
-    let _locked = locked.context("wait for another test's npm install")?;
+    let (folder, _locked) = locked(name).await?;
     let stamp = folder.join(".installed");
     let wanted = format!("{package}{lock}");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
@@ -57,6 +52,50 @@ pub async fn install(name: &str, package: &str, lock: &str) -> Result<PathBuf> {
     );
     fs::write(stamp, wanted)?;
     Ok(folder)
+}
+
+/// The interpreter of a Python with the packages of a requirements file.
+pub async fn python(name: &str, requirements: &str) -> Result<PathBuf> {
+    let (folder, _locked) = locked(name).await?;
+    let (python, stamp) = (folder.join("bin/python"), folder.join(".installed"));
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == requirements) {
+        return Ok(python);
+    }
+    let file = folder.join("requirements.txt");
+    fs::write(&file, requirements)?;
+    let mut venv = Command::new("python3");
+    venv.args(["-m", "venv"]).arg(&folder);
+    let mut pip = Command::new(&python);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-r",
+    ])
+    .arg(file);
+    // Both keep their environment: they know the registry of this machine.
+    for command in [venv, pip] {
+        let output = program::run(command, INSTALL).await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "installing PyPI's peers ended with {}:\n{said}",
+            output.status
+        );
+    }
+    fs::write(stamp, requirements)?;
+    Ok(python)
+}
+
+/// A folder that outlives the tests, held until the file is closed, also by a process that is killed.
+async fn locked(name: &str) -> Result<(PathBuf, File)> {
+    let folder = program::cache()?.join(name);
+    fs::create_dir_all(&folder)?;
+    let file = File::create(folder.join(".lock"))?;
+    let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?;
+    Ok((folder, locked.context("wait for another test's install")?))
 }
 
 /// Which miniflare.

@@ -10,6 +10,10 @@ use tokio::process::Command;
 
 use crate::program::{self, Program};
 
+/// Reading what is in the cache, and fetching it.
+const LIST: Duration = Duration::from_secs(60);
+const PULL: Duration = Duration::from_secs(300);
+
 /// What `bowline serve --access` is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -51,7 +55,7 @@ impl Project {
     /// A project with one binding of each kind: `DB`, `VEC` (3 dimensions, cosine, metadata index on the text `genre`),
     /// `MAIL` (to example.com addresses named in the tests), `VPC` that may reach `allow`, `SVC` (the Worker `callee`),
     /// `PLAIN` (the last address of `allow` as an HTTP upstream), `CUSTOMERS` (the Workers `one` and `two`), `AI` without a
-    /// model and `ART` (namespace `team`).
+    /// model, `IMAGES` and `ART` (namespace `team`).
     pub fn new(allow: &[String]) -> Result<Self> {
         let plain = format!("http://{}/", allow.last().map_or("127.0.0.1:1", String::as_str));
         let wrangler = json!({
@@ -61,6 +65,7 @@ impl Project {
             "send_email": [{"name": "MAIL", "allowed_destination_addresses": ["to@example.com", "two@example.com"], "remote": true}],
             "vpc_networks": [{"binding": "VPC", "network_id": "main", "remote": true}],
             "ai": {"binding": "AI", "remote": true},
+            "images": {"binding": "IMAGES", "remote": true},
             "services": [
                 {"binding": "SVC", "service": "callee", "entrypoint": "Admin", "props": {"role": "admin"}, "remote": true},
                 {"binding": "PLAIN", "service": "plain", "remote": true},
@@ -237,6 +242,29 @@ impl Project {
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         Ok(command)
+    }
+
+    /// Fetches the models that run in the process, or gives the reason why they cannot be had: the program was built without
+    /// them, or the package index has none.
+    pub async fn models(&self) -> Result<Result<(), String>> {
+        let listed = program::run(self.with_toolchain(&["models", "list", "--json"])?, LIST).await?;
+        let first = listed
+            .stdout
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        let model: Value = serde_json::from_slice(first).context("a row of `models list`")?;
+        if model["runs"] != true {
+            return Ok(Err(
+                "this bowline was built without the feature `embedded-models`".to_owned(),
+            ));
+        }
+        let pulled = program::run(self.with_toolchain(&["models", "pull"])?, PULL).await?;
+        Ok(if pulled.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&pulled.stderr).into_owned())
+        })
     }
 
     /// Runs `bowline access token …` on the remote's state and returns its document.

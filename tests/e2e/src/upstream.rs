@@ -95,6 +95,37 @@ pub async fn http_mirror() -> Result<SocketAddr> {
     .await
 }
 
+/// Answers a request by its head; `None` leaves it to the mirror.
+pub type Answering = Arc<dyn Fn(&Request<Incoming>) -> Result<Option<Response<Full<Bytes>>>> + Send + Sync>;
+
+/// HTTP: what `answers` says, and a mirror for all else.
+pub async fn answering(answers: Answering) -> Result<SocketAddr> {
+    listen(move |stream| {
+        let answers = Arc::clone(&answers);
+        async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let answers = Arc::clone(&answers);
+                async move {
+                    match answers(&request)? {
+                        Some(response) => Ok(response),
+                        None => mirror(request).await,
+                    }
+                }
+            });
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades()
+                .await;
+        }
+    })
+    .await
+}
+
+/// An answer with a text.
+pub fn text(body: &str) -> Response<Full<Bytes>> {
+    Response::new(Full::from(body.to_owned()))
+}
+
 async fn mirror(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>> {
     if request.headers().contains_key(UPGRADE) {
         return websocket(&mut request);
@@ -171,6 +202,17 @@ pub async fn tls(server: SocketAddr) -> Result<(SocketAddr, String)> {
     })
     .await?;
     Ok((address, certified.cert.pem()))
+}
+
+/// A way to a server on loopback that takes this much longer for each connection.
+pub async fn late(server: SocketAddr, by: std::time::Duration) -> Result<SocketAddr> {
+    listen(move |mut near| async move {
+        tokio::time::sleep(by).await;
+        if let Ok(mut far) = TcpStream::connect(server).await {
+            let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+        }
+    })
+    .await
 }
 
 /// What a [`recorder`] received, one entry per connection.

@@ -79,7 +79,7 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// What the gate takes from a request's head to its permit, measured in process.
+/// What the gate takes from a request's head to its permit, and a compare of secrets by itself, measured in process.
 fn decisions() -> anyhow::Result<Vec<Row>> {
     let output = cargo([
         "bench",
@@ -96,22 +96,31 @@ fn decisions() -> anyhow::Result<Vec<Row>> {
         bail!("the decision's measurement ended with {}", output.status);
     }
     let took: Value = serde_json::from_slice(&output.stdout).context("read the decision's measurement")?;
-    [
+    let took = |name: &str| took[name].as_f64().context("a measurement is missing");
+    let mut rows = Vec::new();
+    for (name, what) in [
         ("origin", "with a token for the origin"),
         ("bindings", "in front of bindings"),
-    ]
-    .into_iter()
-    .map(|(name, what)| {
-        Ok(Row {
+    ] {
+        rows.push(Row {
             row: format!("decision, service token, warm, {what}"),
             peer: "goal",
-            ours: took[name].as_f64().context("a measurement is missing")?,
+            ours: took(name)?,
             theirs: 5.0,
             unit: "µs",
             goal: Goal::Below(5.0),
-        })
-    })
-    .collect()
+        });
+    }
+    // Alike, or a secret could be guessed character by character.
+    rows.push(Row {
+        row: "compare of a secret, wrong in its first character".into(),
+        peer: "in its last",
+        ours: took("wrong_first")?,
+        theirs: took("wrong_last")?,
+        unit: "µs",
+        goal: Goal::None,
+    });
+    Ok(rows)
 }
 
 /// Makes a token, an application and its policy; the token's client id and secret.

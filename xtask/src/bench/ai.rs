@@ -1,8 +1,10 @@
 //! Workers AI through the whole line (`bowline connect` → `bowline serve` → a model server) against straight at the
-//! model server, and AI Gateway against the model itself.
+//! model server, AI Gateway against the model itself, and embedded models against a bare program.
 //!
 //! All calls of a round go to all targets in turn, so that what else the machine does falls on all alike. The model
 //! server costs next to nothing, so that what is seen is the line.
+
+mod models;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,16 +15,19 @@ use anyhow::{Context, bail};
 use bowline_model_server::ModelServer;
 use serde_json::{Value, json};
 
-use super::{Goal, Row, median, peers};
+use self::models::Models;
+use super::{Goal, Row, median};
+use crate::run::target;
 
 /// Calls to each target, after some that warm up.
 const CALLS: usize = 300;
 const WARM: usize = 20;
 /// How long any answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
-    let program = peers::build()?;
+    let program = target()?.join("release/bowline");
+    let models = Models::prepare(&program)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -32,7 +37,7 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
         .block_on(ModelServer::start())
         .context("start the model server")?;
     let folder = tempfile::tempdir().context("make a folder")?;
-    configure(folder.path(), &server)?;
+    configure(folder.path(), &server, models.is_some())?;
     let serve = Program::start(
         Command::new(&program)
             .args([
@@ -45,6 +50,7 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
                 "--config",
                 ".",
             ])
+            .env("RAYON_NUM_THREADS", "1")
             .current_dir(folder.path()),
     )?;
     let connect = Program::start(
@@ -99,7 +105,7 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
         unit: "ms",
         goal,
     };
-    Ok(vec![
+    let mut rows = vec![
         row(
             "first streamed token, p50",
             "straight",
@@ -124,16 +130,24 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
             Goal::None,
         ),
         row("gateway, kept answer, p50", "no gateway", hit, whole, Goal::None),
-    ])
+    ];
+    if let Some(models) = models {
+        rows.extend(models.rows(&line)?);
+    }
+    Ok(rows)
 }
 
-fn configure(folder: &std::path::Path, server: &ModelServer) -> anyhow::Result<()> {
+fn configure(folder: &std::path::Path, server: &ModelServer, models: bool) -> anyhow::Result<()> {
     let wrangler = json!({"name": "bench", "compatibility_date": "2026-07-01", "ai": {"binding": "AI"}});
-    let bowline = json!({"bindings": {"AI": {
+    let mut entry = json!({
         "backends": {"server": {"type": "openai", "url": server.openai()}},
         "models": {"@cf/echo": {"backend": "server", "model": "echo", "task": "text-generation"}},
         "gateways": {"gw": {}},
-    }}});
+    });
+    if models {
+        Models::configure(&mut entry);
+    }
+    let bowline = json!({"bindings": {"AI": entry}});
     for (name, content) in [("wrangler.jsonc", wrangler), ("bowline.jsonc", bowline)] {
         std::fs::write(folder.join(name), content.to_string()).with_context(|| format!("write {name}"))?;
     }
@@ -223,12 +237,16 @@ impl<'a> Call<'a> {
 
     /// As the client in workerd sends it through the line.
     fn wrapped(target: &'a Target, path: &str, body: &Value) -> Self {
+        Self::wrapped_for(target, path, "@cf/echo", body)
+    }
+
+    fn wrapped_for(target: &'a Target, path: &str, model: &str, body: &Value) -> Self {
         let url = format!("https://workers-binding.ai/{path}?version=3");
         let headers = [
             ("MF-Binding", "AI"),
             ("MF-URL", url.as_str()),
             ("MF-Header-content-type", "application/json"),
-            ("MF-Header-cf-consn-model-id", "@cf/echo"),
+            ("MF-Header-cf-consn-model-id", model),
         ];
         Self::new(target, &headers, body)
     }
@@ -252,6 +270,15 @@ impl Connection {
 
     /// Sends a call and waits for the first byte of the answer's body; then reads the rest.
     fn first_byte(&mut self, call: &[u8]) -> anyhow::Result<Duration> {
+        Ok(self.exchange(call)?.0)
+    }
+
+    /// Sends a call and gives the answer's body.
+    fn whole(&mut self, call: &[u8]) -> anyhow::Result<Vec<u8>> {
+        Ok(self.exchange(call)?.1)
+    }
+
+    fn exchange(&mut self, call: &[u8]) -> anyhow::Result<(Duration, Vec<u8>)> {
         let start = Instant::now();
         self.writer.write_all(call)?;
         let (mut line, mut length, mut ok) = (String::new(), None, false);
@@ -274,17 +301,19 @@ impl Connection {
         }
         self.reader.fill_buf()?;
         let taken = start.elapsed();
-        match length {
+        let body = match length {
             Some(length) => {
                 let mut body = vec![0; length];
                 self.reader.read_exact(&mut body)?;
+                body
             }
             None => self.chunks()?,
-        }
-        Ok(taken)
+        };
+        Ok((taken, body))
     }
 
-    fn chunks(&mut self) -> anyhow::Result<()> {
+    fn chunks(&mut self) -> anyhow::Result<Vec<u8>> {
+        let mut body = Vec::new();
         loop {
             let mut line = String::new();
             self.reader.read_line(&mut line)?;
@@ -293,8 +322,9 @@ impl Connection {
             let mut chunk = vec![0; size + 2];
             self.reader.read_exact(&mut chunk)?;
             if size == 0 {
-                return Ok(());
+                return Ok(body);
             }
+            body.extend_from_slice(&chunk[..size]);
         }
     }
 }

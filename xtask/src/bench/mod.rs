@@ -6,6 +6,7 @@ mod capnweb;
 mod client;
 mod peers;
 mod proxy;
+mod session;
 mod upstream;
 mod vectorize;
 mod worker;
@@ -69,6 +70,15 @@ enum Area {
         #[arg(long)]
         json: bool,
     },
+    /// A preview session: `bowline connect --config` against wrangler's connector, at the stand-in edge.
+    Session {
+        /// Print one JSON object a row.
+        #[arg(long)]
+        json: bool,
+        /// Seconds for which the API is out, to see how long a session takes to come back; 0 leaves it out.
+        #[arg(long, default_value_t = 60)]
+        outage: u64,
+    },
     /// One end of the bare echo in `capnweb`, as a process of its own.
     #[command(hide = true)]
     EchoServer(capnweb::EchoServerArgs),
@@ -86,6 +96,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         Area::Vectorize { json, vectors, alone } => (vectorize::run(*vectors, *alone)?, *json),
         Area::D1 { json } => (worker::d1()?, *json),
         Area::Service { json } => (worker::service()?, *json),
+        Area::Session { json, outage } => (session::run(*outage)?, *json),
         Area::EchoServer(args) => return capnweb::echo_server(args),
         Area::EchoClient(args) => return capnweb::echo_client(args),
     };

@@ -75,7 +75,7 @@ pub(crate) fn run(vectors: usize, alone: bool) -> anyhow::Result<Vec<Row>> {
                 Goal::None,
             ),
             row(
-                "index build",
+                "index build beside hnsw_rs",
                 "hnsw_rs",
                 number("graph_build_s"),
                 number("hnsw_rs_build_s"),
@@ -108,8 +108,16 @@ pub(crate) fn run(vectors: usize, alone: bool) -> anyhow::Result<Vec<Row>> {
     ] {
         rows.push(row(what, "values", number(key), values, "MB", Goal::None));
     }
-    for (what, key) in [("insert all", "insert_s"), ("open", "open_s")] {
-        rows.push(row(what, "none", number(key), f64::NAN, "s", Goal::None));
+    for (what, key, unit) in [
+        ("exact, p50", "scan_p50_ms", "ms"),
+        ("index, p50", "graph_p50_ms", "ms"),
+        ("insert all", "insert_s", "s"),
+        ("restart", "open_s", "s"),
+        ("index build", "graph_build_s", "s"),
+    ] {
+        rows.push(row(what, "none", number(key), f64::NAN, unit, Goal::None));
     }
+    let rate = vectors as f64 / number("insert_s");
+    rows.push(row("insert", "none", rate, f64::NAN, "/s", Goal::None));
     Ok(rows)
 }

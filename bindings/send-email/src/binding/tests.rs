@@ -22,12 +22,7 @@ async fn stub(binding: &Arc<dyn Binding>) -> Stub {
 }
 
 fn object(members: &[(&str, V)]) -> V {
-    V::Object(
-        members
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect(),
-    )
+    V::object(members.iter().cloned())
 }
 
 fn builder(changes: &[(&str, V)]) -> V {
@@ -173,10 +168,8 @@ async fn every_documented_refusal() {
     let many = |n: usize| V::Array((0..n).map(|i| format!("u{i}@y.com").into()).collect());
     let header = |name: &str, value: &str| [("headers", object(&[(name, value.into())]))];
     let headers = |n: usize, prefix: &str, size: usize| {
-        let pairs: Vec<(String, V)> = (0..n)
-            .map(|i| (format!("{prefix}{i}"), "v".repeat(size).into()))
-            .collect();
-        [("headers", V::Object(pairs))]
+        let pairs = (0..n).map(|i| (format!("{prefix}{i}"), "v".repeat(size).into()));
+        [("headers", V::object(pairs))]
     };
     for (changes, code) in [
         (&[("from", V::Undefined)][..], "E_FIELD_MISSING"),

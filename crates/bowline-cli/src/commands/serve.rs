@@ -70,7 +70,7 @@ pub(crate) async fn run(args: ServeArgs, env: Env<'static>) -> Result<(), CliErr
         ));
     }
     let stop = signal::stop();
-    let listening = gate::listen(args.listen, &args.gate, store, mode).await?;
+    let listening = gate::listen(args.listen, &args.gate, store, mode, env).await?;
     let bindings = project.bindings.iter();
     let lines: Vec<String> = bindings
         .map(|binding| format!("  {}  {}", binding.name, binding.kind))

@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use bowline_credentials::{CredentialState, Credentials, Host, Origin, ServiceToken};
 use bowline_secret::Secret;
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -29,11 +33,19 @@ struct Line {
 }
 
 async fn line(upstream: SocketAddr, credentials: CredentialState) -> Line {
+    line_of(upstream, credentials, |options| options).await
+}
+
+async fn line_of(
+    upstream: SocketAddr,
+    credentials: CredentialState,
+    with: impl FnOnce(ProxyOptions) -> ProxyOptions,
+) -> Line {
     let told = Arc::new(Mutex::new(Vec::new()));
     let telling = Arc::clone(&told);
     let remote: http::Uri = format!("http://{upstream}/base/").parse().unwrap();
     let credentials = Credentials::new(Host::of(&remote).unwrap(), credentials).unwrap();
-    let proxy = Proxy::new(ProxyOptions {
+    let proxy = Proxy::new(with(ProxyOptions {
         remote,
         credentials,
         deadlines: Deadlines {
@@ -45,7 +57,7 @@ async fn line(upstream: SocketAddr, credentials: CredentialState) -> Line {
             telling.lock().unwrap().push(text.to_owned())
         })),
         ..ProxyOptions::default()
-    })
+    }))
     .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
@@ -268,6 +280,19 @@ async fn a_refusal_is_explained_on_every_flow_and_told_once() {
         );
         assert!(!body.contains("Cloudflare Access") && !body.contains("s3cret"));
 
+        // Who reads nothing but JSON gets the same words in it.
+        for (accept, as_json) in [("application/json", true), ("application/json, */*", false)] {
+            let accept = format!("MF-Header-Accept: {accept}");
+            let (head, told) = line
+                .answer(&format!(
+                    "GET /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\n{accept}\r\n\r\n"
+                ))
+                .await;
+            let expected = serde_json::json!({"code": status, "error": body.trim_end()}).to_string();
+            assert_eq!(&told, if as_json { &expected } else { &body });
+            assert_eq!(head.contains("application/json"), as_json, "{head}");
+        }
+
         let mut rpc = line
             .socket(&format!(
                 "GET /CAP/?MF-Binding=DB HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n"
@@ -355,6 +380,37 @@ async fn picky(answer: &'static str) -> (SocketAddr, mpsc::Receiver<String>) {
     (address, receiver)
 }
 
+/// As [`picky`], and reads each request to its end: the bodies.
+async fn picky_about_bodies() -> (SocketAddr, mpsc::Receiver<Bytes>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, receiver) = mpsc::channel(16);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let sender = sender.clone();
+            let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+                let sender = sender.clone();
+                async move {
+                    let good = request.headers()["cf-access-client-secret"] == "good";
+                    let _ = sender.send(request.into_body().collect().await?.to_bytes()).await;
+                    let mut response = Response::new(Full::new(Bytes::new()));
+                    if !good {
+                        *response.status_mut() = http::StatusCode::FORBIDDEN;
+                        response
+                            .headers_mut()
+                            .insert("cf-access-aud", http::HeaderValue::from_static("aud"));
+                    }
+                    Ok::<_, hyper::Error>(response)
+                }
+            });
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+            );
+        }
+    });
+    (address, receiver)
+}
+
 #[tokio::test]
 async fn during_a_rotation_the_other_secret_is_tried() {
     let two = |new: &str, old: &str| {
@@ -385,11 +441,29 @@ async fn during_a_rotation_the_other_secret_is_tried() {
         }
     }
 
-    // A body that is on its way is not sent twice; the caller is told that it may try again.
+    // A short body is sent again, whether its length was told or not.
+    for body in [
+        format!("Content-Length: {0}\r\n\r\n{1}", 64 * 1024, "x".repeat(64 * 1024)),
+        format!(
+            "Transfer-Encoding: chunked\r\n\r\n10000\r\n{}\r\n0\r\n\r\n",
+            "x".repeat(64 * 1024)
+        ),
+    ] {
+        let (address, mut bodies) = picky_about_bodies().await;
+        let line = line(address, two("bad", "good")).await;
+        let post = format!("POST /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\n{body}");
+        let (passed, said) = line.answer(&post).await;
+        assert!(passed.starts_with("HTTP/1.1 200 "), "{passed}{said}");
+        let (first, second) = (bodies.recv().await.unwrap(), bodies.recv().await.unwrap());
+        assert_eq!(first.len(), 64 * 1024);
+        assert_eq!(first, second, "the same body");
+    }
+
+    // One that is longer, or goes on, is not sent twice; the caller is told that it may try again.
     let (address, mut heads) = picky(REFUSAL).await;
     let line_with_body = line(address, two("bad", "good")).await;
     let post =
-        "POST /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+        "POST /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: DB\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
     let (refused, body) = line_with_body.answer(post).await;
     assert!(
         refused.starts_with("HTTP/1.1 403 ") && body.contains("can be made again"),
@@ -569,4 +643,98 @@ fn remotes_that_are_none() {
         };
         assert!(Proxy::new(options).is_err(), "{bad}");
     }
+}
+
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
+
+#[tokio::test]
+async fn a_call_is_served_by_a_connection_that_was_ready() {
+    let (address, mut heads) = upstream(SWITCH).await;
+    let line = line_of(address, token(), |options| ProxyOptions {
+        warm: true,
+        ..options
+    })
+    .await;
+    let own_key = "dGhlIHNhbXBsZSBub25jZQ==";
+    let (mut calls, mut straight) = (0, 0);
+    // When one is ready is for the scheduler to say; it is soon.
+    while straight == calls {
+        calls += 1;
+        assert!(calls < 50, "every call opened a connection of its own");
+        let mut stream = line
+            .send(&format!(
+                "GET /CAP/?MF-Binding=B HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n"
+            ))
+            .await;
+        let answer = head(&mut stream).await.unwrap().to_ascii_lowercase();
+        assert!(answer.starts_with("http/1.1 101 "), "{answer}");
+        stream.write_all(b"frames").await.unwrap();
+        let mut back = [0; 6];
+        stream.read_exact(&mut back).await.unwrap();
+        assert_eq!(&back, b"frames");
+        let first = heads.recv().await.unwrap();
+        for head in std::iter::once(first).chain(std::iter::from_fn(|| heads.try_recv().ok())) {
+            assert!(head.contains("s3cret"), "spares are authenticated as well");
+            straight += usize::from(head.contains(own_key));
+        }
+    }
+    // The answer is to the key that was sent, whatever the spare was opened with.
+    let mut stream = line
+        .send(&format!(
+            "GET /CAP/?MF-Binding=B HTTP/1.1\r\nHost: HOST\r\n{HANDSHAKE}\r\n"
+        ))
+        .await;
+    let answer = head(&mut stream).await.unwrap();
+    assert!(
+        answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") || answer.contains("-Accept: x"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_preview_carries_its_token_and_waits_for_the_next() {
+    use bowline_credentials::{PreviewToken, PreviewTokens};
+    const GONE: &str =
+        "HTTP/1.1 400 Bad Request\r\nContent-Length: 37\r\n\r\nInvalid Workers Preview configuration";
+    let (mut source, tokens) = PreviewTokens::new();
+    let next =
+        |generation| PreviewToken::new(&Secret::new(format!("preview-{generation}")), generation).unwrap();
+    source.publish(next(1));
+    let (address, mut heads) = upstream(GONE).await;
+    let line = line_of(address, token(), |options| ProxyOptions {
+        preview: Some(tokens.clone()),
+        ..options
+    })
+    .await;
+    let request = "POST /CAP/ HTTP/1.1\r\nHost: HOST\r\nMF-Binding: B\r\nMF-URL: http://x/\r\nContent-Length: 2\r\n\r\nhi";
+    let answering = line.answer(request);
+    let renewing = async {
+        let first = heads.recv().await.unwrap().to_ascii_lowercase();
+        assert_eq!(source.expired().await.dead, 1);
+        source.publish(next(2));
+        (first, heads.recv().await.unwrap().to_ascii_lowercase())
+    };
+    let ((head, body), (first, second)) = tokio::join!(answering, renewing);
+    assert!(
+        first.contains("cf-workers-preview-token: preview-1\r\n"),
+        "{first}"
+    );
+    assert!(
+        second.contains("cf-workers-preview-token: preview-2\r\n"),
+        "{second}"
+    );
+    for sent in [&first, &second] {
+        assert!(
+            sent.lines().any(|line| line.trim_end() == "cf-connecting-ip:")
+                && sent.contains("mf-original-url: http://127.0.0.1:"),
+            "{sent}"
+        );
+        assert!(!sent.contains(line.path.as_str()), "the capability stays here");
+    }
+    // Twice in a row is no accident, and is told as what it is.
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert!(
+        body.starts_with("bowline: binding \"B\": the preview session at "),
+        "{body}"
+    );
 }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use bowline_config::Project;
 
-use crate::support::{Far, KEYS, get, printed, start, toolchain};
+use crate::support::{Far, get, keys, printed, start, toolchain};
 
 fn project() -> Project {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/guestbook");
-    Project::load(&folder, &KEYS).unwrap()
+    Project::load(&folder, &keys()).unwrap()
 }
 
 #[tokio::test]

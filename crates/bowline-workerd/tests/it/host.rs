@@ -12,7 +12,7 @@ use bowline_workerd::{Host, HostOptions, Output, ToolchainOptions};
 use http::{HeaderMap, Method};
 use serde_json::json;
 
-use crate::support::{KEYS, cache};
+use crate::support::{cache, keys};
 
 const CODE: &str = r#"
 import { WorkerEntrypoint } from "cloudflare:workers";
@@ -39,7 +39,7 @@ impl Workers {
         std::fs::write(folder.path().join("wrangler.jsonc"), wrangler.to_string()).unwrap();
         std::fs::write(folder.path().join("index.js"), CODE).unwrap();
         let host = Host::new(HostOptions {
-            load: Box::new(|path| Ok((Project::load(path, &KEYS)?, Default::default()))),
+            load: Box::new(|path| Ok((Project::load(path, &keys())?, Default::default()))),
             forms: |_| None,
             toolchain: ToolchainOptions {
                 project: folder.path().to_owned(),

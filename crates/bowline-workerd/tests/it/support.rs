@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bowline_binding::{Body, BoxFuture, WireService, collect, full};
+use bowline_binding::{Body, BoxFuture, Descriptor, WireService, collect, full};
 use bowline_config::{BindingKey, Project};
 use bowline_wire::flow::{Flow, classify};
 use bowline_wire::request;
@@ -23,28 +23,15 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-pub(crate) const KEYS: [BindingKey; 4] = [
-    BindingKey {
-        kind: "d1",
-        wrangler_key: "d1_databases",
-        name_key: "binding",
-    },
-    BindingKey {
-        kind: "vectorize",
-        wrangler_key: "vectorize",
-        name_key: "binding",
-    },
-    BindingKey {
-        kind: "send_email",
-        wrangler_key: "send_email",
-        name_key: "name",
-    },
-    BindingKey {
-        kind: "vpc_network",
-        wrangler_key: "vpc_networks",
-        name_key: "binding",
-    },
-];
+/// What the remote answers for, as a project's keys.
+pub(crate) fn keys() -> Vec<BindingKey> {
+    let key = |kind: &Descriptor| BindingKey {
+        kind: kind.kind,
+        wrangler_key: kind.wrangler_key,
+        name_key: kind.name_key,
+    };
+    bowline_remote::REGISTRY.iter().map(key).collect()
+}
 
 pub(crate) const CONFIG: &str = r#"{
     "name": "app", "main": "src/index.js", "compatibility_date": "2026-11-17",
@@ -219,7 +206,7 @@ impl Folder {
         toolchain: Toolchain,
         ready_within: Duration,
     ) -> Result<Runner, RunnerError> {
-        let project = Project::load(self.path(), &KEYS).unwrap();
+        let project = Project::load(self.path(), &keys()).unwrap();
         start_within(project, far, toolchain, ready_within).await
     }
 }

@@ -1,6 +1,6 @@
 //! What capabilities are to the application and inside the session.
 
-use crate::{PathKey, Value};
+use crate::{PathKey, Text, Value};
 
 /// An entry of the import table that the peer chose to name: its main object, a stub or a writable of its own, or a pipe
 /// of ours.
@@ -93,7 +93,7 @@ pub enum Event<T> {
         /// The names that led from what the peer knows to the target, for error texts.
         followed: Vec<PathKey>,
         /// The method; empty when the target itself is called.
-        method: String,
+        method: Text,
         /// The arguments.
         args: Vec<Value<Capability<T>>>,
     },
@@ -104,7 +104,7 @@ pub enum Event<T> {
         /// The target.
         target: T,
         /// The property.
-        name: String,
+        name: Text,
     },
     /// A promise that was [pulled](super::Session::pull) is settled. With this the session has forgotten it.
     Settled {

@@ -7,7 +7,7 @@ use super::pipe::Accepted;
 use super::promise::{Dependent, Outcome};
 use super::{Session, pipe};
 use crate::value::{Reached, is_prototype_name, show_path};
-use crate::{PathKey, Value};
+use crate::{PathKey, Text, Value};
 
 /// Why writes to a stream that nobody reads are rejected.
 const UNREAD: &str = "ReadableStream RPC stub was disposed without being consumed";
@@ -281,7 +281,7 @@ impl<T: Clone> Session<T> {
                 let followed = operation.followed;
                 let name = match operation.path.into_iter().next() {
                     Some(PathKey::Name(name)) => name,
-                    _ => String::new(),
+                    _ => Text::default(),
                 };
                 self.events.push_back(match operation.action {
                     Action::Call(args) => Event::Call {

@@ -24,7 +24,7 @@ fn calls(session: &mut S) -> Vec<(CallId, u32, String, Vec<V>)> {
                 method,
                 args,
                 ..
-            } => Some((call, target, method, args)),
+            } => Some((call, target, method.into_string(), args)),
             _ => None,
         })
         .collect()

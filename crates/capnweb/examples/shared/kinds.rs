@@ -230,7 +230,7 @@ pub(crate) fn class(name: &str) -> &str {
 
 /// Properties of an error as pairs of key and tag, sorted.
 pub(crate) async fn prop_tags(error: &ErrorValue<Capability>) -> Result<Value, Error> {
-    let mut props: Vec<&(String, Value)> = error.props.iter().collect();
+    let mut props: Vec<_> = error.props.iter().collect();
     props.sort_by(|(one, _), (other, _)| one.cmp(other));
     let mut tags = Vec::new();
     for (key, value) in props {

@@ -11,12 +11,12 @@ pub(crate) fn plain(value: &Value) -> serde_json::Value {
         Value::Bool(value) => json!(value),
         Value::Number(number) if number.fract() == 0.0 && number.abs() < 9e15 => json!(*number as i64),
         Value::Number(number) => Number::from_f64(*number).map_or(serde_json::Value::Null, Into::into),
-        Value::String(text) => json!(text),
+        Value::String(text) => json!(text.as_str()),
         Value::Array(items) => items.iter().map(plain).collect(),
         Value::Object(members) => {
             let members: Map<String, serde_json::Value> = members
                 .iter()
-                .map(|(name, value)| (name.clone(), plain(value)))
+                .map(|(name, value)| (name.to_string(), plain(value)))
                 .collect();
             members.into()
         }

@@ -79,7 +79,7 @@ impl ReadableStream {
     pub fn into_async_read(self) -> impl AsyncBufRead + Send + Unpin + 'static {
         StreamReader::new(self.into_stream().map(|chunk| match chunk? {
             Value::Bytes(bytes, _) => Ok(Bytes::from(bytes)),
-            Value::String(text) => Ok(Bytes::from(text)),
+            Value::String(text) => Ok(Bytes::from(text.into_string())),
             _ => {
                 let text = "the stream has a chunk that is neither bytes nor text";
                 Err(io::Error::new(io::ErrorKind::InvalidData, text))

@@ -1,6 +1,6 @@
 //! From values to serde's data model.
 
-use serde::de::value::StringDeserializer;
+use serde::de::value::StrDeserializer;
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor,
 };
@@ -9,7 +9,7 @@ use serde::forward_to_deserialize_any;
 use super::carry;
 use super::encode::{DEPTH, SAFE};
 use super::fault::Fault;
-use crate::{BytesKind, Capability, Error, Value};
+use crate::{BytesKind, Capability, Error, Text, Value};
 
 /// Makes of a value whatever serde can deserialize. See [the page on types](crate::guide::typed) for what becomes what.
 ///
@@ -83,7 +83,7 @@ impl Decoder {
     }
 
     fn members<'de, V: Visitor<'de>>(
-        members: Vec<(String, Value)>,
+        members: Vec<(Text, Value)>,
         depth: usize,
         is_struct: bool,
         visitor: V,
@@ -157,7 +157,7 @@ impl<'de> Deserializer<'de> for Decoder {
                 (_, Ok(integer)) => visitor.visit_i64(integer),
                 _ => carried(Value::BigInt(digits), true, visitor),
             },
-            Value::String(text) => visitor.visit_string(text),
+            Value::String(text) => visit_text(text, visitor),
             Value::Bytes(bytes, _) => visitor.visit_byte_buf(bytes),
             Value::Array(items) => Self::items(items, self.depth, visitor),
             Value::Object(members) => Self::members(members, self.depth, false, visitor),
@@ -193,7 +193,7 @@ impl<'de> Deserializer<'de> for Decoder {
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.value {
-            Value::String(text) => visitor.visit_string(text),
+            Value::String(text) => visit_text(text, visitor),
             _ => Err(self.refuse(&visitor)),
         }
     }
@@ -319,6 +319,15 @@ impl<'de> Deserializer<'de> for Decoder {
     }
 }
 
+/// Hands a text over: the allocation, if it has one.
+fn visit_text<'de, V: Visitor<'de>>(text: Text, visitor: V) -> Result<V::Value, Fault> {
+    if text.is_heap_allocated() {
+        visitor.visit_string(text.into_string())
+    } else {
+        visitor.visit_str(&text)
+    }
+}
+
 /// Hands a value over as it is.
 fn carried<'de, V: Visitor<'de>>(value: Value, is_buffered: bool, visitor: V) -> Result<V::Value, Fault> {
     let number = if is_buffered {
@@ -390,11 +399,11 @@ impl<'de> de::SeqAccess<'de> for &mut Items {
 }
 
 struct Members {
-    members: std::vec::IntoIter<(String, Value)>,
+    members: std::vec::IntoIter<(Text, Value)>,
     depth: usize,
     /// A member that is undefined is then as good as none.
     is_struct: bool,
-    value: Option<(String, Value)>,
+    value: Option<(Text, Value)>,
 }
 
 impl<'de> de::MapAccess<'de> for Members {
@@ -432,7 +441,7 @@ impl<'de> de::MapAccess<'de> for Members {
 }
 
 /// A member's name, which is a text, as whatever key a map has.
-struct Key(String);
+struct Key(Text);
 
 macro_rules! parsed_keys {
     ($($method:ident $visit:ident)*) => {$(
@@ -457,7 +466,7 @@ impl<'de> Deserializer<'de> for Key {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_string(self.0)
+        visit_text(self.0, visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -478,7 +487,7 @@ impl<'de> Deserializer<'de> for Key {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let name_of_variant: StringDeserializer<Fault> = self.0.into_deserializer();
+        let name_of_variant: StrDeserializer<'_, Fault> = self.0.as_str().into_deserializer();
         name_of_variant.deserialize_enum(name, variants, visitor)
     }
 
@@ -490,7 +499,7 @@ impl<'de> Deserializer<'de> for Key {
 
 /// An enum: its variant's name, or an object of one member.
 struct Variant {
-    name: String,
+    name: Text,
     content: Option<Value>,
     depth: usize,
 }
@@ -511,7 +520,7 @@ impl<'de> de::EnumAccess<'de> for Variant {
 }
 
 struct Content {
-    name: String,
+    name: Text,
     content: Option<Value>,
     depth: usize,
 }

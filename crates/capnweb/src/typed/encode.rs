@@ -4,7 +4,7 @@ use serde::ser::{self, Serialize};
 
 use super::carry;
 use super::fault::Fault;
-use crate::{Error, Value};
+use crate::{Error, Text, Value};
 
 /// Levels of nesting. Peers take no more by default.
 pub(super) const DEPTH: usize = 256;
@@ -103,7 +103,7 @@ impl ser::Serializer for Encoder {
     }
 
     fn serialize_char(self, letter: char) -> Result<Value, Fault> {
-        Ok(Value::String(letter.into()))
+        Ok(Value::from(&*letter.encode_utf8(&mut [0; 4])))
     }
 
     fn serialize_str(self, text: &str) -> Result<Value, Fault> {
@@ -197,7 +197,7 @@ impl ser::Serializer for Encoder {
             depth: self.depth,
             variant: None,
             members: Vec::new(),
-            key: String::new(),
+            key: Text::default(),
         })
     }
 
@@ -216,17 +216,17 @@ impl ser::Serializer for Encoder {
             depth: Self::inner(self.depth)?.depth,
             variant: Some(variant),
             members: Vec::new(),
-            key: String::new(),
+            key: Text::default(),
         })
     }
 }
 
 fn member(name: &str, value: Value) -> Result<Value, Fault> {
-    Ok(Value::Object(vec![(kept(name.to_owned())?, value)]))
+    Ok(Value::Object(vec![(kept(name.into())?, value)]))
 }
 
 /// Refuses what peers drop: a map must not lose entries without a word.
-fn kept(name: String) -> Result<String, Fault> {
+fn kept(name: Text) -> Result<Text, Fault> {
     if capnweb_proto::is_prototype_name(&name) || name == "toJSON" {
         return Err(Fault::new(format!("peers keep no member of the name `{name}`")));
     }
@@ -279,12 +279,12 @@ items!(SerializeSeq serialize_element SerializeTuple serialize_element Serialize
 struct Members {
     depth: usize,
     variant: Option<&'static str>,
-    members: Vec<(String, Value)>,
-    key: String,
+    members: Vec<(Text, Value)>,
+    key: Text,
 }
 
 impl Members {
-    fn add<T: Serialize + ?Sized>(&mut self, name: String, value: &T) -> Result<(), Fault> {
+    fn add<T: Serialize + ?Sized>(&mut self, name: Text, value: &T) -> Result<(), Fault> {
         let value = value
             .serialize(Encoder::inner(self.depth)?)
             .map_err(|fault| fault.at(&name))?;
@@ -307,10 +307,11 @@ impl ser::SerializeMap for Members {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
         self.key = match key.serialize(Encoder::inner(self.depth)?)? {
-            Value::String(text) | Value::BigInt(text) => text,
+            Value::String(text) => text,
+            Value::BigInt(digits) => digits.into(),
             // An integer's digits; there is no other number with a text of its own.
-            Value::Number(number) if number.fract() == 0.0 => number.to_string(),
-            Value::Bool(value) => value.to_string(),
+            Value::Number(number) if number.fract() == 0.0 => number.to_string().into(),
+            Value::Bool(value) => value.to_string().into(),
             _ => return Err(Fault::new("a key is a text, an integer or a boolean")),
         };
         Ok(())
@@ -337,7 +338,7 @@ macro_rules! members {
                 name: &'static str,
                 value: &T,
             ) -> Result<(), Fault> {
-                self.add(name.to_owned(), value)
+                self.add(name.into(), value)
             }
 
             fn end(self) -> Result<Value, Fault> {

@@ -15,14 +15,14 @@ use http::Method;
 use serde_json::{Value, json};
 
 /// A remote with models of both kinds of server and a gateway.
-struct Stage {
+pub(crate) struct Stage {
     server: ModelServer,
-    project: Project,
+    pub(crate) project: Project,
     token: Credentials,
 }
 
 impl Stage {
-    async fn new() -> Result<Self> {
+    pub(crate) async fn new() -> Result<Self> {
         let server = ModelServer::start().await?;
         let mut project = Project::new(&[])?;
         project.variables = vec![
@@ -111,7 +111,7 @@ async fn under_dev_in_its_own_process() -> Result<()> {
     Ok(())
 }
 
-async fn every_call(worker: &mut impl TestWorker, stage: &Stage) -> Result<()> {
+pub(crate) async fn every_call(worker: &mut impl TestWorker, stage: &Stage) -> Result<()> {
     run(worker).await?;
     refusals(worker).await?;
     documents(worker).await?;

@@ -2,19 +2,28 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where a value is missing")]
 
 mod access;
+mod access_client;
 mod ai;
 mod artifacts;
 mod bad_input;
 mod capnweb;
 mod capnweb_json;
 mod capnweb_workerd;
+mod chromium;
 mod d1;
 mod demo;
+mod edge;
 mod elimination;
 mod failures;
+mod images;
 mod miniflare;
+mod proxy_worker;
+mod recipes;
 mod rust_client;
 mod secrets;
 mod service;
+mod session;
 mod vectorize;
+mod vectorize_qdrant;
 mod wire;
+mod wrangler_access;

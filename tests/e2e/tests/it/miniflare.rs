@@ -36,7 +36,7 @@ async fn every_call(version: Miniflare, way: Way) -> Result<()> {
 }
 
 /// `codes`: whether errors keep their `code` on the way to user code.
-async fn every_binding(
+pub(crate) async fn every_binding(
     worker: &mut impl TestWorker,
     codes: bool,
     project: &Project,
@@ -61,7 +61,7 @@ async fn under_dev() -> Result<()> {
     Ok(())
 }
 
-async fn d1(worker: &mut impl TestWorker) -> Result<()> {
+pub(crate) async fn d1(worker: &mut impl TestWorker) -> Result<()> {
     let created = worker
         .ok(
             "d1.exec",
@@ -276,7 +276,7 @@ pub(crate) async fn vectorize(worker: &mut impl TestWorker) -> Result<()> {
     Ok(())
 }
 
-async fn send_email(worker: &mut impl TestWorker, codes: bool, project: &Project) -> Result<()> {
+pub(crate) async fn send_email(worker: &mut impl TestWorker, codes: bool, project: &Project) -> Result<()> {
     let message = json!({"message": {
         "from": {"email": "from@example.com", "name": "Frøm"}, "to": ["to@example.com", "two@example.com"],
         "subject": "Grüße", "text": "built body", "html": "<p>built body</p>",
@@ -350,7 +350,7 @@ fn emls(folder: &std::path::Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-async fn network(worker: &mut impl TestWorker, tcp: &str, http: &str) -> Result<()> {
+pub(crate) async fn network(worker: &mut impl TestWorker, tcp: &str, http: &str) -> Result<()> {
     let text = "ahoy ".repeat(20_000);
     assert_eq!(
         worker
@@ -431,6 +431,14 @@ async fn refusals(version: Miniflare) -> Result<()> {
         // D1's client shows a body that is not its JSON.
         let error = worker.error("d1.all", json!({"sql": "SELECT 1"})).await?;
         assert!(error["message"].as_str().unwrap().contains(reason), "{error}");
+        // Vectorize's shows nothing but JSON, and accepts nothing else.
+        let error = worker.error("vec.query", json!({"vector": [1, 2, 3]})).await?;
+        let text = error["message"].as_str().unwrap();
+        assert!(
+            text.starts_with("VECTOR_QUERY_ERROR (code = 403): bowline: Access refused binding \"VEC\"")
+                && text.contains(reason),
+            "{error}"
+        );
         let url = format!("http://{http}/");
         let answer = worker.ok("vpc.fetch", json!({"url": url})).await?;
         assert_eq!(answer["status"], 403, "{answer}");

@@ -160,8 +160,7 @@ async fn rpc_and_streams() -> Result<()> {
                 ("subject", "s"),
                 ("text", "t"),
             ];
-            let member = |(name, text): (&str, &str)| (name.to_owned(), text.into());
-            bowline_client::capnweb::Value::Object(pairs.into_iter().map(member).collect())
+            bowline_client::capnweb::Value::object(pairs.map(|(name, text)| (name, text.into())))
         };
         mail.call("send", [message("to@example.com")]).await?;
         let error = mail

@@ -92,7 +92,7 @@ async fn service_and_dispatch_from_rust() -> Result<()> {
 }
 
 /// `codes`: whether errors keep their `code` on the way to user code.
-async fn service(worker: &mut impl TestWorker, codes: bool) -> Result<()> {
+pub(crate) async fn service(worker: &mut impl TestWorker, codes: bool) -> Result<()> {
     let request = json!({"url": "https://callee.example/a?b=c", "method": "PUT", "headers": {"x-word": "yes"}, "body": "x"});
     let answer = worker.ok("svc.fetch", request).await?;
     assert_eq!(
@@ -197,7 +197,7 @@ async fn service(worker: &mut impl TestWorker, codes: bool) -> Result<()> {
     Ok(())
 }
 
-async fn dispatch(worker: &mut impl TestWorker) -> Result<()> {
+pub(crate) async fn dispatch(worker: &mut impl TestWorker) -> Result<()> {
     for name in ["one", "two"] {
         let request = json!({"name": name, "url": "https://x.example/p?q", "method": "POST", "body": "Zoë"});
         let answer = worker.ok("dispatch.fetch", request).await?;

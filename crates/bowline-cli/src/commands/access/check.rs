@@ -66,8 +66,12 @@ fn advice(report: &Report, host: &Host, state: &CredentialState) -> Explanation 
         reason,
         next: next.to_owned(),
     };
+    let protected = report
+        .resource
+        .as_ref()
+        .is_some_and(|resource| resource.protected);
     match report.verdict {
-        Verdict::Open if report.application.is_ok() => say(
+        Verdict::Open if report.application.is_ok() || protected => say(
             format!("Access stands in front of {host} and lets this URL pass without credentials"),
             "Nothing is to be done; whoever knows the URL gets in.",
         ),

@@ -43,7 +43,7 @@ pub(super) async fn run(args: GatewayArgs, env: Env<'_>) -> Result<(), CliError>
     let origin = Origin::new(&args.origin).map_err(|error| CliError::new(Kind::User, error))?;
     let store = args.state.open(env).await?;
     let stop = signal::stop();
-    let listening = gate::listen(args.listen, &args.gate, store, Mode::Guard).await?;
+    let listening = gate::listen(args.listen, &args.gate, store, Mode::Guard, env).await?;
     listening.announce(args.json, &[]);
     output::notice(&format!("  in front of {}", args.origin));
     let gate = Gate::new(listening.gateway.clone(), Arc::new(origin));

@@ -62,7 +62,7 @@ pub(crate) async fn run(args: LoginArgs, env: Env<'_>) -> Result<(), CliError> {
     let found = settings::find(&host, std::path::Path::new("."), env)?;
     let mut options = settings::login_options(&url, TokenFiles::new(folder), found.team_domain, env)?;
     if args.fedramp {
-        options.transfer = FEDRAMP_TRANSFER.into();
+        options.transfer = Some(FEDRAMP_TRANSFER.into());
     }
     let stop = signal::stop();
     tokio::select! {

@@ -44,16 +44,6 @@ async fn post(url: &str, form: &str) -> Result<Answer> {
         .await
 }
 
-/// The code that the operator saw last for an address.
-fn code(gateway: &Gateway, email: &str) -> Option<String> {
-    let said = gateway.program.stderr.text();
-    let line = said
-        .lines()
-        .rev()
-        .find(|line| line.contains(&format!("the code of {email} is ")))?;
-    line.rsplit(' ').next().map(str::to_owned)
-}
-
 /// Walks up to the hand-over. The URL of the hand-over, and the cookie that goes with it.
 async fn log_in(gateway: &Gateway, host: &str, email: &str) -> Result<(String, String)> {
     let refused = gateway.request(Method::GET, host, "/private?x=1").send().await?;
@@ -80,7 +70,7 @@ async fn log_in(gateway: &Gateway, host: &str, email: &str) -> Result<(String, S
     let id = rest.split('"').next().unwrap_or_default().to_owned();
     let wrong = post(&login, &format!("id={id}&code=nonsense")).await?;
     assert_eq!(wrong.status, StatusCode::FORBIDDEN);
-    let code = code(gateway, email).context("the operator saw no code")?;
+    let code = gateway.shown_code(email).context("the operator saw no code")?;
     let right = post(&login, &format!("id={id}&code={code}")).await?;
     assert_eq!(right.status, StatusCode::SEE_OTHER, "{}", right.text());
     let again = post(&login, &format!("id={id}&code={code}")).await?;
@@ -172,6 +162,30 @@ async fn ends_with_a_refusal_for_whom_no_policy_admits() -> Result<()> {
         StatusCode::BAD_REQUEST,
         "nothing that could move the operator's cursor"
     );
+    Ok(())
+}
+
+/// cloudflared up to 2026.7 follows the redirects of a HEAD to the login page, and takes the tag from its URL and the
+/// application's domain from its header.
+#[tokio::test]
+async fn tells_older_cloudflareds_which_application_it_is() -> Result<()> {
+    let site = Site::new(None).await?;
+    let application = site
+        .application("app", "127.0.0.1", &[people()], json!({}))
+        .await?;
+    let gateway = site.gateway().await?;
+    let refused = gateway
+        .request(Method::HEAD, &gateway.authority(), "/private")
+        .send()
+        .await?;
+    assert_eq!(refused.status, StatusCode::FOUND);
+    let login = location(&refused)?;
+    assert!(login.contains("/cdn-cgi/access/login"), "{login}");
+    let kid = format!("kid={}", bowline_e2e::access::text(&application, "aud"));
+    assert!(login.contains(&kid), "{login}");
+    let page = Outgoing::new(Method::HEAD, &login).send().await?;
+    assert_eq!(page.status, StatusCode::OK);
+    assert_eq!(page.headers["cf-access-domain"], "127.0.0.1");
     Ok(())
 }
 

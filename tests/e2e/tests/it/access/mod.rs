@@ -1,13 +1,28 @@
-//! `bowline access gateway` with real peers: Cloudflare's SDKs, JWT libraries, a real origin, a real PostgreSQL.
+//! `bowline access gateway` with real peers: Cloudflare's SDKs, JWT libraries, an OpenID Connect provider, a real origin, a
+//! real PostgreSQL. `cargo xtask conformance access` runs these with the following, each against a freshly started gateway:
+//!
+//! | what has to conform | where |
+//! |---|---|
+//! | wrangler's probe and headers in each mode, late and misplaced answers, half a pair | `wrangler_access` |
+//! | credentials on requests and on upgrades, one report a run, plain 403s that pass | `access_client::verdicts` |
+//! | an upgrade that is refused by a page fails the call with guidance | `access_client::verdicts`, `elimination` |
+//! | application tokens by `jose` and the Pages plugin; spoofed and replayed ones | `sessions` |
+//! | strict, single-header, script, preflight and CORS answers | `answers` |
+//! | grace, disabling, two secrets on the client's side | `rotation`, `access_client::rotation` |
+//! | what old and new cloudflareds ask, and the names of their files | `answers`, `login`, `access_client::login` |
+//! | request × policies → decision | `decision` of `bowline-access` |
 
 mod answers;
+mod certificates;
+mod connections;
 mod flood;
 mod live;
 mod login;
+mod oidc;
 mod paths;
 mod rotation;
 mod sdk;
-mod sessions;
+pub(crate) mod sessions;
 mod shared;
 mod written;
 
@@ -18,7 +33,7 @@ use bowline_e2e::access::Site;
 use serde_json::{Value, json};
 
 /// A Service Auth policy for every token.
-fn any_token() -> Value {
+pub(crate) fn any_token() -> Value {
     json!({"decision": "non_identity", "include": {"any_valid_service_token": {}}})
 }
 

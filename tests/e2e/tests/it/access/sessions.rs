@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{any_token, people, reached};
 
 /// The application token that the origin gets for a service token.
-async fn assertion(gateway: &Gateway, host: &str, token: &Credentials) -> Result<String> {
+pub(crate) async fn assertion(gateway: &Gateway, host: &str, token: &Credentials) -> Result<String> {
     let answer = gateway.get(host, "/", token).send().await?;
     let mirrored: Value = serde_json::from_slice(&answer.body)?;
     Ok(reached(&mirrored, "cf-access-jwt-assertion")

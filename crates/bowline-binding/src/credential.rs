@@ -1,12 +1,13 @@
-//! Keys for providers: named by the configuration, held as secrets, written into one header.
+//! Keys for servers behind a binding: named by the configuration, held as secrets, written into one header.
 
 use std::os::unix::fs::PermissionsExt;
 
-use bowline_binding::{ConfigError, Resources};
 use bowline_secret::Secret;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
+
+use crate::{ConfigError, Resources};
 
 /// A key and the header it travels in.
 #[derive(Debug, Clone)]
@@ -75,7 +76,7 @@ impl Credential {
         }
     }
 
-    /// `text` with every occurrence of the key starred out: providers repeat keys in their refusals.
+    /// `text` with every occurrence of the key starred out: servers repeat keys in their refusals.
     pub fn scrub(&self, text: &str) -> String {
         text.replace(self.secret.expose(), "****")
     }
