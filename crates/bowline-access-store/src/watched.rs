@@ -127,4 +127,24 @@ mod tests {
         assert_eq!(watched.current().await.unwrap().tokens().count(), 1);
         assert!(watched.unchanged().is_some());
     }
+
+    #[tokio::test]
+    async fn a_change_that_nobody_told_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = AccessStore::open(folder.path()).await.unwrap();
+        let watched = Watched::new(store).await.unwrap();
+        watched.current().await.unwrap();
+        let writer = rusqlite::Connection::open(folder.path().join("access.sqlite")).unwrap();
+        writer
+            .execute("UPDATE change_counter SET version = version + 1", [])
+            .unwrap();
+        let noticed = async {
+            while watched.unchanged().is_some() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(1), noticed)
+            .await
+            .unwrap();
+    }
 }

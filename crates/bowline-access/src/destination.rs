@@ -20,6 +20,8 @@ pub struct Destination {
 enum HostPattern {
     /// Every host, written `*`: Bowline's own, for a gate that guards whatever it is reached by.
     Any,
+    /// Without a wildcard. Most are, and a request is held against all of them.
+    Exact(String),
     Labels(Vec<String>),
 }
 
@@ -57,7 +59,10 @@ impl Destination {
             if labels.iter().any(|label| stars(label) > 1) {
                 return bad("has more than one `*` in a label");
             }
-            HostPattern::Labels(labels)
+            match stars(&host) {
+                0 => HostPattern::Exact(host),
+                _ => HostPattern::Labels(labels),
+            }
         };
         if path.split('/').any(|segment| stars(segment) > 1) {
             return bad("has more than one `*` in a path segment");
@@ -79,9 +84,10 @@ impl Destination {
     pub fn specificity(&self) -> Specificity {
         let (named_host, exact_host, host_letters) = match &self.host {
             HostPattern::Any => (false, false, 0),
+            HostPattern::Exact(host) => (true, true, host.len() - host.matches('.').count()),
             HostPattern::Labels(labels) => (
                 true,
-                labels.iter().all(|label| stars(label) == 0),
+                false,
                 labels.iter().map(|label| label.len() - stars(label)).sum(),
             ),
         };
@@ -107,6 +113,7 @@ impl Destination {
     fn covers_host(&self, host: &str) -> bool {
         match &self.host {
             HostPattern::Any => true,
+            HostPattern::Exact(exact) => exact == host,
             HostPattern::Labels(labels) => {
                 let mut given = host.split('.');
                 labels.iter().all(|pattern| {
