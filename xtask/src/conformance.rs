@@ -61,7 +61,7 @@ pub(crate) struct ConformanceArgs {
 /// Runs the areas and ends with the line `N passed, N failed`.
 pub(crate) fn run(args: &ConformanceArgs) -> anyhow::Result<()> {
     test_peers()?;
-    check(&mut cargo(["build", "--workspace"]))?;
+    check(&mut cargo(["build", "--workspace", "--bins", "--tests"]))?;
     let filter = AREAS
         .iter()
         .filter(|(name, _)| args.area.iter().any(|area| area == name))

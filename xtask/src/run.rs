@@ -81,7 +81,12 @@ pub(crate) fn test_peers() -> anyhow::Result<()> {
         ("chromium", "chromium"),
         ("setpriv", "util-linux"),
         ("python3", "python3"),
+        ("go", "golang-go"),
     ])?;
+    // A library of Go's is a package of its own, in source.
+    if !Path::new("/usr/share/gocode/src/github.com/coreos/go-oidc").exists() {
+        install(&["golang-github-coreos-go-oidc-dev"])?;
+    }
     // Debian keeps the part that makes environments in a package of its own.
     if !works("python3", &["-c", "import ensurepip"]) {
         install(&["python3-venv"])?;

@@ -1,6 +1,6 @@
 //! An origin behind `bowline access gateway`, and the ways to manage it: the commands and the REST API.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -302,6 +302,18 @@ pub async fn node(script: &str, mut input: Value) -> Result<Value> {
     let mut command = program::cleared(&folder.join("node_modules/node/bin/node"));
     command.arg(scripts().join(script));
     answer(command, &input).await
+}
+
+/// Runs `verify.go` with the go-oidc that Debian packages, and returns its document.
+pub async fn go(input: &Value) -> Result<Value> {
+    let mut command = program::cleared(Path::new("go"));
+    command
+        .arg("run")
+        .arg(scripts().join("verify.go"))
+        // Debian's libraries are sources below a path of the time before modules.
+        .envs([("GO111MODULE", "off"), ("GOPATH", "/usr/share/gocode")])
+        .env("GOCACHE", npm().await?.join("go-build"));
+    answer(command, input).await
 }
 
 /// A running OpenID Connect provider, `oidc-provider` of npm's, with one client.

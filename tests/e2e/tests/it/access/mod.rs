@@ -6,7 +6,7 @@
 //! | wrangler's probe and headers in each mode, late and misplaced answers, half a pair | `wrangler_access` |
 //! | credentials on requests and on upgrades, one report a run, plain 403s that pass | `access_client::verdicts` |
 //! | an upgrade that is refused by a page fails the call with guidance | `access_client::verdicts`, `elimination` |
-//! | application tokens by `jose` and the Pages plugin; spoofed and replayed ones | `sessions` |
+//! | application tokens by `jose`, go-oidc and the Pages plugin; spoofed and replayed ones | `sessions` |
 //! | strict, single-header, script, preflight and CORS answers | `answers` |
 //! | grace, disabling, two secrets on the client's side | `rotation`, `access_client::rotation` |
 //! | what old and new cloudflareds ask, and the names of their files | `answers`, `login`, `access_client::login` |

@@ -24,8 +24,13 @@ async fn verify(gateway: &Gateway, application: &Value, token: &str) -> Result<V
     access::node("verify.mjs", input).await
 }
 
+/// What go-oidc says of it.
+async fn verify_by_go(gateway: &Gateway, application: &Value, token: &str) -> Result<Value> {
+    access::go(&json!({"team": gateway.team, "aud": application["aud"], "token": token})).await
+}
+
 #[tokio::test]
-async fn are_verified_by_jose_and_by_the_pages_plugin() -> Result<()> {
+async fn are_verified_by_jose_go_oidc_and_the_pages_plugin() -> Result<()> {
     let site = Site::new(None).await?;
     let machine = site.token("machine").await?;
     let application = site
@@ -62,6 +67,8 @@ async fn are_verified_by_jose_and_by_the_pages_plugin() -> Result<()> {
     assert_eq!(text(&verified["jose"]["header"], "kid").len(), 64);
 
     assert_eq!(verified["plugin"]["status"], 200, "{verified}");
+    let by_go = verify_by_go(&gateway, &application, &token).await?;
+    assert_eq!(by_go["payload"], verified["jose"]["payload"], "{by_go}");
 
     // The documentation shows `aud` as a list, measured tokens had a text. It is a setting.
     gateway
@@ -96,15 +103,24 @@ async fn are_verified_by_jose_and_by_the_pages_plugin() -> Result<()> {
         verified["plugin"]["payload"]["common_name"],
         payload["common_name"]
     );
+    let by_go = verify_by_go(&gateway, &application, &listed).await?;
+    assert_eq!(by_go["payload"], verified["jose"]["payload"], "{by_go}");
 
     // Each part of a verification counts.
     let verified = verify(&gateway, &other, &listed).await?;
     assert_eq!(verified["jose"]["error"], "ERR_JWT_CLAIM_VALIDATION_FAILED");
     assert_eq!(verified["plugin"]["status"], 302);
+    let by_go = verify_by_go(&gateway, &other, &listed).await?;
+    assert!(text(&by_go, "error").contains("expected audience"), "{by_go}");
     let tampered = tamper(&listed);
     let verified = verify(&gateway, &application, &tampered).await?;
     assert_eq!(verified["jose"]["error"], "ERR_JWS_SIGNATURE_VERIFICATION_FAILED");
     assert_eq!(verified["plugin"]["status"], 302);
+    let by_go = verify_by_go(&gateway, &application, &tampered).await?;
+    assert!(
+        text(&by_go, "error").contains("failed to verify signature"),
+        "{by_go}"
+    );
 
     // After a rotation tokens of both keys verify, by `kid`; after two, those of the first do not.
     gateway.ok(Method::POST, "keys/rotate", Value::Null).await?;
