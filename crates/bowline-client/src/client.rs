@@ -14,6 +14,7 @@ use crate::ai::Ai;
 use crate::artifacts::Artifacts;
 use crate::d1::D1;
 use crate::dispatch::DispatchNamespace;
+use crate::images::Images;
 use crate::service::Service;
 use crate::vectorize::Vectorize;
 
@@ -184,6 +185,11 @@ impl Client {
     /// A dispatch namespace by the name of its binding.
     pub fn dispatch_namespace(&self, name: impl Into<Arc<str>>) -> DispatchNamespace {
         DispatchNamespace::new(self.binding(name))
+    }
+
+    /// Images by the name of its binding.
+    pub fn images(&self, name: impl Into<Arc<str>>) -> Images {
+        Images::new(self.binding(name))
     }
 
     /// The Worker of a service binding by the binding's name.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! your program ─▶ Client ─▶ Binding ──(fetch, rpc)──▶ remote
-//!                   │          └ AI, Artifacts, D1, services, Vectorize: typed, one file each
+//!                   │          └ AI, Artifacts, D1, Images, services, Vectorize: typed, one file each
 //!                   └ credentials, connections, deadlines
 //! ```
 //!
@@ -38,6 +38,7 @@ pub mod ai_gateway;
 pub mod artifacts;
 pub mod d1;
 pub mod dispatch;
+pub mod images;
 pub mod service;
 pub mod vectorize;
 

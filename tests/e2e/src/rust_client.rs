@@ -1,6 +1,7 @@
 //! `bowline-client` in the place of the test Worker, for what both can do: the contract suites then run from it, too.
 
 mod artifacts;
+mod images;
 mod service;
 
 use anyhow::{Context, Result, bail};
@@ -24,6 +25,10 @@ impl TestWorker for RustClient {
             },
             "art" => told(self.artifacts(method, &args).await)?,
             "dispatch" => told(self.dispatch(method, &args).await)?,
+            "images" => match self.images(method, &args).await? {
+                Ok(result) => Ok(result),
+                Err((prefix, error)) => Err(coded(prefix, &error)),
+            },
             "svc" => told(self.service(method, &args).await)?,
             _ => bail!("{call} is no call of a typed client"),
         };
@@ -45,6 +50,18 @@ fn prefixed(prefix: &str, error: &Error) -> Value {
         other => format!("{prefix}: {other}"),
     };
     json!({"name": "Error", "message": message})
+}
+
+/// An error as JavaScript's client of Images throws it.
+fn coded(prefix: &str, error: &Error) -> Value {
+    match &*error.kind {
+        ErrorKind::Binding {
+            code: Some(code),
+            message,
+            ..
+        } => json!({"name": "Error", "message": format!("{prefix}_{message}"), "code": code}),
+        other => json!({"name": "Error", "message": format!("{prefix}: {other}")}),
+    }
 }
 
 /// What a rejected call threw, as user code catches it. Other failures are the test's own.

@@ -4,6 +4,7 @@ mod access;
 mod ai;
 mod capnweb;
 mod client;
+mod images;
 mod peers;
 mod proxy;
 mod session;
@@ -64,6 +65,12 @@ enum Area {
         #[arg(long)]
         json: bool,
     },
+    /// Images against sharp.
+    Images {
+        /// Print one JSON object a row.
+        #[arg(long)]
+        json: bool,
+    },
     /// A service called through the line against the same Worker called in process.
     Service {
         /// Print one JSON object a row.
@@ -95,6 +102,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         Area::Capnweb { json } => (capnweb::run()?, *json),
         Area::Vectorize { json, vectors, alone } => (vectorize::run(*vectors, *alone)?, *json),
         Area::D1 { json } => (worker::d1()?, *json),
+        Area::Images { json } => (images::run()?, *json),
         Area::Service { json } => (worker::service()?, *json),
         Area::Session { json, outage } => (session::run(*outage)?, *json),
         Area::EchoServer(args) => return capnweb::echo_server(args),

@@ -6,9 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bowline_client::Client;
+use bowline_client::images::{Draw, Fit, Format, Gravity, Input, Output, Transform};
 use bowline_e2e::peers::{self, Driver, Miniflare};
 use bowline_e2e::program;
 use bowline_e2e::project::{Access, Project};
+use bowline_e2e::rust_client::RustClient;
 use bowline_e2e::worker::TestWorker;
 use serde_json::{Value, json};
 
@@ -124,6 +127,42 @@ async fn images_under_dev() -> Result<()> {
     let mut worker = project.dev(remote.url(), &token).await?;
     contract(&mut worker).await?;
     assert!(worker.terminate().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn images_from_rust() -> Result<()> {
+    let project = Project::new(&[])?;
+    let remote = project.serve(Access::On).await?;
+    let token = project.new_token("images").await?;
+    let proxy = project.connect(remote.url(), &token).await?;
+    let client = Client::builder(proxy.url()).build()?;
+    contract(&mut RustClient(client.clone())).await?;
+
+    // By its own names for things.
+    let half = Transform {
+        width: Some(16),
+        height: Some(8),
+        fit: Some(Fit::Squeeze),
+        gravity: Some(Gravity::Point(0.5, 1.0)),
+        ..Transform::default()
+    };
+    let pixel = STANDARD.decode(PIXEL)?;
+    let corner = Draw {
+        top: Some(0),
+        left: Some(0),
+        opacity: Some(0.5),
+        ..Draw::default()
+    };
+    let input = Input::new(pixel.clone())
+        .transform(half)
+        .draw(Input::new(pixel), corner);
+    let made = client
+        .images("IMAGES")
+        .output(input, Output::new(Format::Png))
+        .await?;
+    let told = client.images("IMAGES").info(made.bytes).await?;
+    assert_eq!((told.width, told.height), (Some(16), Some(8)));
     Ok(())
 }
 
