@@ -71,7 +71,10 @@ pub(crate) fn rust() -> anyhow::Result<Pair> {
         "build",
         "--release",
         "--quiet",
-        "--examples",
+        "--example",
+        "benchserver",
+        "--example",
+        "benchclient",
         "--package",
         "capnweb",
     ]))?;
