@@ -266,6 +266,10 @@ impl Proxy {
                     token = Some(tokens.newer_than(generation).await.map_err(no_preview)?);
                 }
                 Judged::Refused(judgement) => {
+                    // What was opened with the same credentials is about to be cut, and would fail without a reason.
+                    if let Some(warm) = &self.0.warm {
+                        warm.clear();
+                    }
                     let next = credentials.after_refusal(&sending, judgement.refusal).await;
                     match (next, again.as_ref().and_then(Repeat::request)) {
                         (Some(next), Some(request)) => (sending, outgoing) = (next, request),
