@@ -157,7 +157,8 @@ impl Inner {
             .workshop
             .run(admitted, move |watch| {
                 let kind = Kind::of(&bytes)?;
-                let Some(transform) = transform else {
+                // An SVG is delivered as it is by every variant: none is made of pixels.
+                let Some(transform) = transform.filter(|_| kind != Kind::Svg) else {
                     return as_uploaded(kind, bytes, watch);
                 };
                 let output = Output::parse(Some(kind.media_type()), None, None, None)?;

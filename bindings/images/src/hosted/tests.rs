@@ -334,13 +334,15 @@ async fn variants_are_delivered_and_signed_ones_to_who_may() {
         .upload(svg.to_vec(), json!({"id": "drawing"}))
         .await
         .unwrap();
-    let url = format!("{ORIGIN}/images/delivery/drawing/public");
-    let (_, kind, body) = place.http(Method::GET, &url, None).await;
-    let body = String::from_utf8_lossy(&body).into_owned();
-    assert!(
-        kind == "image/svg+xml" && body.contains("rect") && !body.contains("script"),
-        "{body}"
-    );
+    for variant in ["public", "thumb"] {
+        let url = format!("{ORIGIN}/images/delivery/drawing/{variant}");
+        let (_, kind, body) = place.http(Method::GET, &url, None).await;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        assert!(
+            kind == "image/svg+xml" && body.contains("rect") && !body.contains("script"),
+            "{body}"
+        );
+    }
 }
 
 #[tokio::test]
