@@ -4,7 +4,7 @@
 import { EmailMessage } from "cloudflare:email";
 import { frameCard, printCard } from "./cards.js";
 import { embed } from "./embedding.js";
-import { keepSeal, sizeSeal } from "./pictures.js";
+import { keepSeal } from "./pictures.js";
 import { exchangeLine, exchangeMessage, fetchText } from "./private-network.js";
 import { openVersions, readVersions } from "./versions.js";
 import page from "./page.html";
@@ -108,10 +108,8 @@ async function route(request, env) {
       return printCard(env.PRESS, { author: "Ada", message: line });
     case "GET /framed":
       return frameCard(env.FRAMES, url.searchParams.get("by") ?? "rope", line);
-    case "GET /seal":
-      return sizeSeal(env.IMAGES, Number(url.searchParams.get("width") ?? 12));
     case "POST /seal":
-      return keepSeal(env.IMAGES);
+      return keepSeal(env.IMAGES, Number(url.searchParams.get("width") ?? 12));
     case "POST /versions":
       return openVersions(env.ART);
     case "GET /versions":

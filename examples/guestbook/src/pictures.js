@@ -14,18 +14,11 @@ const SEAL =
 
 const seal = () => new Blob([Uint8Array.from(atob(SEAL), (byte) => byte.charCodeAt(0))]).stream();
 
-/** The seal in another size and format: what it was, and what it became. */
-export async function sizeSeal(images, width) {
+/** Makes the seal smaller, keeps that where browsers can see it, and reads it back. */
+export async function keepSeal(images, width) {
   const from = await images.info(seal());
   const made = await images.input(seal()).transform({ width }).output({ format: "image/webp", quality: 80 });
-  const bytes = await new Response(made.image()).arrayBuffer();
-  const to = await images.info(new Blob([bytes]).stream());
-  return { from, to };
-}
-
-/** Keeps the seal where browsers can see it, and reads it back. */
-export async function keepSeal(images) {
-  const kept = await images.hosted.upload(seal(), { filename: "seal.png", metadata: { of: "guestbook" } });
-  const bytes = await images.hosted.image(kept.id).bytes();
-  return { ...(await images.info(bytes)), ...kept };
+  const { id, variants } = await images.hosted.upload(made.image(), { filename: "seal.webp" });
+  const to = await images.info(await images.hosted.image(id).bytes());
+  return { from, to, variants };
 }

@@ -103,8 +103,9 @@ pub(crate) async fn contract(worker: &mut impl TestWorker) -> Result<()> {
     Ok(())
 }
 
-/// Everything that is kept, from an empty store on.
-pub(crate) async fn hosted(worker: &mut impl TestWorker) -> Result<()> {
+/// Everything that is kept, from an empty store on. `buffers`: whether the caller's Cap'n Web can send an `ArrayBuffer`,
+/// which that of miniflare 4 cannot.
+pub(crate) async fn hosted(worker: &mut impl TestWorker, buffers: bool) -> Result<()> {
     let options = json!({
         "id": "cats/tom", "filename": "tom.png", "metadata": {"age": 4, "home": {"city": "Porto"}}, "creator": "ann",
     });
@@ -150,7 +151,7 @@ pub(crate) async fn hosted(worker: &mut impl TestWorker) -> Result<()> {
         let made = worker
             .ok(
                 "images.hosted.upload",
-                json!({"image": PIXEL, "whole": true, "options": options}),
+                json!({"image": PIXEL, "whole": buffers, "options": options}),
             )
             .await?;
         assert_eq!(made["meta"]["age"], age, "{made}");
@@ -350,9 +351,9 @@ async fn browser(worker: &mut impl TestWorker) -> Result<()> {
     Ok(())
 }
 
-async fn everything(worker: &mut impl TestWorker) -> Result<()> {
+async fn everything(worker: &mut impl TestWorker, buffers: bool) -> Result<()> {
     contract(worker).await?;
-    hosted(worker).await?;
+    hosted(worker, buffers).await?;
     browser(worker).await
 }
 
@@ -362,7 +363,7 @@ async fn under(version: Miniflare) -> Result<()> {
     let token = project.new_token("images").await?;
     let proxy = project.connect(remote.url(), &token).await?;
     let mut worker = Driver::start(version, proxy.url()).await?;
-    everything(&mut worker).await?;
+    everything(&mut worker, matches!(version, Miniflare::V5)).await?;
     worker.stop().await
 }
 
@@ -382,7 +383,7 @@ async fn images_under_dev() -> Result<()> {
     let remote = project.serve(Access::On).await?;
     let token = project.new_token("images").await?;
     let mut worker = project.dev(remote.url(), &token).await?;
-    everything(&mut worker).await?;
+    everything(&mut worker, true).await?;
     assert!(worker.terminate().await?.success());
     Ok(())
 }
@@ -394,7 +395,7 @@ async fn images_from_rust() -> Result<()> {
     let token = project.new_token("images").await?;
     let proxy = project.connect(remote.url(), &token).await?;
     let client = Client::builder(proxy.url()).build()?;
-    everything(&mut RustClient(client.clone())).await?;
+    everything(&mut RustClient(client.clone()), true).await?;
 
     // By its own names for things.
     let half = Transform {
@@ -512,7 +513,7 @@ async fn images_loses_no_acknowledged_upload_to_a_kill() -> Result<()> {
         };
         let kill = async {
             // Another moment each time: between an upload's arrival and its answer lie some milliseconds.
-            tokio::time::sleep(Duration::from_micros(2_000 + (round * 3_791) % 40_000)).await;
+            tokio::time::sleep(Duration::from_micros(2_000 + (round * 13_791) % 120_000)).await;
             remote.kill().await
         };
         let (uploaded, killed) = tokio::join!(uploads, kill);
@@ -520,7 +521,7 @@ async fn images_loses_no_acknowledged_upload_to_a_kill() -> Result<()> {
         killed?;
     }
     assert!(
-        acknowledged > KILLS / 2,
+        acknowledged >= KILLS / 4,
         "only {acknowledged} uploads were acknowledged"
     );
     Ok(())

@@ -29,7 +29,7 @@ async fn wrangler_dev_gets_right_answers_from_every_binding() -> Result<()> {
     let listed = worker.ok("art.list", json!({})).await?;
     assert!(listed.to_string().contains("notes"), "{listed}");
     images::contract(&mut worker).await?;
-    images::hosted(&mut worker).await?;
+    images::hosted(&mut worker, false).await?;
 
     // All of it went through the edge, on both flows, and no second session was needed.
     let log = worker.log().await?;
@@ -69,7 +69,7 @@ async fn the_uploaded_worker_itself_gives_the_same_answers() -> Result<()> {
     let made = worker.ok("art.create", json!({"name": "notes"})).await?;
     assert_eq!(made["name"], "notes", "{made}");
     images::contract(&mut worker).await?;
-    images::hosted(&mut worker).await?;
+    images::hosted(&mut worker, false).await?;
     assert_eq!(worker.signal("INT").await?.code(), Some(130));
     Ok(())
 }
