@@ -1,6 +1,6 @@
 //! Preview sessions of ours against the stand-in edge: every row of the tables of expiry, changes and errors.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bowline_e2e::client::Outgoing;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{miniflare, service};
 
 /// A project with one D1 binding.
-fn project() -> Result<Project> {
+pub(crate) fn project() -> Result<Project> {
     let d1 = json!([{"binding": "DB", "database_name": "main", "database_id": "main", "remote": true}]);
     let wrangler =
         json!({"name": "app", "main": "worker.mjs", "compatibility_date": "2026-07-01", "d1_databases": d1});
@@ -284,13 +284,12 @@ async fn retried_while_starting() -> Result<()> {
     session.ok().await
 }
 
-/// Kills and resumes: tokens end, the API and the edge break off, in every order, again and again.
+/// Tokens end, the API and the edge break off, one after the other, with the program's own pauses. (Many more in `kills`.)
 #[tokio::test]
-async fn a_hundred_mishaps() -> Result<()> {
+async fn mishaps_in_a_row() -> Result<()> {
     let project = project()?;
     let session = Session::start(&project, &[]).await?;
-    let start = Instant::now();
-    for round in 0..100 {
+    for round in 0..10 {
         match round % 5 {
             0 => session.expire("previews").await?,
             1 => session.faults(&["session:reset*2"]).await?,
@@ -302,11 +301,6 @@ async fn a_hundred_mishaps() -> Result<()> {
         session
             .until(&what, async || Ok(session.sql("SELECT 1").await?.status == 200))
             .await?;
-        // A renewal by signal within a minute of the last is slowed down; that is not what this is about.
-        if start.elapsed() > Duration::from_secs(90) {
-            ensure!(round >= 20, "only {round} rounds in 90 s");
-            break;
-        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod bindings;
+mod changes;
 mod commands;
 mod session;
 mod tools;
