@@ -233,6 +233,13 @@ async fn every_failure_to_start_has_its_exit_code_and_next_step() -> Result<()> 
             5,
             "could not be reached",
         ),
+        // wrangler would call 127.0.0.1, by a quirk of URLs; ours says what is wrong with the name.
+        (
+            &["--subdomain", "no:dns"][..],
+            &[][..],
+            5,
+            "`app.no:dns.workers.dev` is not a host",
+        ),
         (
             &[][..],
             &["CLOUDFLARE_API_TOKEN=wrong"][..],
