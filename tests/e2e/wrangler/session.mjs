@@ -1,6 +1,14 @@
 // wrangler's own connector of remote bindings, step by step. Steps come as JSON in the first argument; each prints one line
 // `step {…}` with what came of it and what the stand-in heard meanwhile.
+import { spawnSync } from "node:child_process";
+
 import { startRemoteProxySession } from "wrangler";
+
+// A process that does not trust the edge is one that was started without its authority.
+if (process.env.E2E_UNTRUSTING && process.env.NODE_EXTRA_CA_CERTS) {
+	delete process.env.NODE_EXTRA_CA_CERTS;
+	process.exit(spawnSync(process.execPath, process.argv.slice(1), { stdio: "inherit" }).status);
+}
 
 // The connector refreshes after 50 minutes and tries again after one. Nobody waits that long here.
 const { setTimeout: patience } = globalThis;
@@ -50,13 +58,13 @@ async function request(session, { binding = "PLAIN", method = "GET", within = 20
 }
 
 /** An RPC session: how the upgrade went. */
-function upgrade(session, { binding = "PLAIN" } = {}) {
+function upgrade(session, { binding = "PLAIN", within = 20_000 } = {}) {
 	const url = new URL(session.remoteProxyConnectionString);
 	url.protocol = "ws:";
 	url.searchParams.set("MF-Binding", binding);
 	return new Promise((resolve) => {
 		const socket = new WebSocket(url);
-		const timer = setTimeout(() => resolve({ hung: true }), 20_000);
+		const timer = setTimeout(() => resolve({ hung: true }), within);
 		const done = (result) => {
 			clearTimeout(timer);
 			socket.close();

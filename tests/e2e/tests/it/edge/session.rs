@@ -229,6 +229,18 @@ async fn expired_tokens_are_noticed_on_the_data_path() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn an_edge_that_is_not_trusted_is_noticed_by_calls_alone() -> Result<()> {
+    let script = json!([{"do": "start"}, {"do": "request"}, {"do": "upgrade", "within": 3000}]);
+    let mut project = Project::new(&[upstream::http_echo().await?.to_string()])?;
+    project.variables.push(("E2E_UNTRUSTING", "1".to_owned()));
+    let done = steps_in(&project, &["--access", "off"], Sent::Right, script).await?;
+    assert_eq!((&done[0]["ok"], api(&done[0])), (&json!(true), USUAL.to_vec()));
+    assert_eq!(done[1]["result"]["status"], 500, "{}", done[1]);
+    assert_ne!(done[2]["result"]["open"], true, "{}", done[2]);
+    Ok(())
+}
+
 /// Its timer of 50 minutes, and the one of a minute after a failure, are made seconds.
 #[tokio::test]
 async fn a_session_is_refreshed_before_it_ends() -> Result<()> {
