@@ -5,5 +5,6 @@ mod access;
 mod bindings;
 mod changes;
 mod commands;
+mod readme;
 mod session;
 mod tools;
