@@ -18,7 +18,7 @@ async fn four() -> Result<()> {
     recipe(Miniflare::V4, "node", "miniflare-4.mjs").await
 }
 
-/// On the system's own Node, which may be as old as our package allows: 20. The others refuse one below 22.
+/// On the system's own Node, which may be as old as our package allows: 20. miniflare 5 refuses one below 22.
 #[tokio::test]
 async fn four_on_the_systems_node() -> Result<()> {
     let path = std::env::var_os("PATH").context("a PATH")?;
