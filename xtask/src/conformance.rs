@@ -46,7 +46,7 @@ const AREAS: &[(&str, &str)] = &[
     ),
     (
         "session",
-        "test(/^edge::/) | test(/^session::/) | test(/^proxy_worker::/) | package(bowline-edge) | package(bowline-api) | package(bowline-session)",
+        "test(/^edge::/) | test(/^session::/) | test(/^refresh::/) | test(/^kills::/) | test(/^deployed::/) | test(/^proxy_worker::/) | package(bowline-edge) | package(bowline-api) | package(bowline-session)",
     ),
     ("workerd", "package(bowline-workerd)"),
     ("recipes", "test(/^recipes::/)"),

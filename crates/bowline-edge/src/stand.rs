@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bowline_access_store::StoreError;
+use bowline_binding::WireService;
 use bowline_gateway::GatewayError;
 use bowline_remote::Router;
 use bowline_secret::Secret;
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use crate::access::{Access, AccessMode, AccessPair};
 use crate::bindings::Bindings;
+use crate::deployed::Deployed;
 use crate::faults::{Faults, Step, Strike};
 use crate::journal::Journal;
 use crate::tail::Tails;
@@ -93,6 +95,7 @@ pub(crate) struct State {
     pub(crate) tickets: Tokens<()>,
     pub(crate) previews: Tokens<Preview>,
     pub(crate) tails: Tails,
+    pub(crate) deployed: Deployed,
     /// The bindings of the last upload, whose endpoints are served.
     latest: Mutex<Arc<Router>>,
     pair: AccessPair,
@@ -132,6 +135,7 @@ impl Stand {
             tickets: Tokens::default(),
             previews: Tokens::default(),
             tails: Tails::default(),
+            deployed: Deployed::default(),
             latest: Mutex::default(),
         })))
     }
@@ -217,7 +221,7 @@ impl State {
         let script = upload.script.clone();
         let answers = match &self.options.run {
             None => Answers::Bindings(Arc::clone(&router)),
-            Some(run) => match run.run(upload, Arc::clone(&router)).await {
+            Some(run) => match run.run(upload, Arc::clone(&router), None).await {
                 Ok(running) => Answers::Worker(Box::new(running)),
                 Err(problem) => return Ok(Err(problem)),
             },
@@ -236,6 +240,30 @@ impl State {
         let token = self.previews.issue(preview, self.options.preview_lifetime)?;
         let tail_url = tail.map(|tail| format!("wss://{}/{tail}", self.tail_host()));
         Ok(Ok(NewPreview { token, tail_url }))
+    }
+
+    /// Puts a Worker on the account. The error is for whoever deployed it.
+    pub(crate) async fn deploy(&self, upload: Upload) -> Result<(), String> {
+        let run = self.options.run.as_ref().ok_or(
+            "a Worker that stays judges its own requests, so it has to be run: start the stand-in with --workerd",
+        )?;
+        let script = upload.script.clone();
+        if !self.deployed.has_room_for(&script) {
+            return Err("this stand-in has no room for another Worker that stays".to_owned());
+        }
+        let router = Arc::new(self.options.bindings.router(&upload.bindings)?);
+        router.mounted(&self.options.api_origin);
+        let fetches: Arc<dyn WireService> = Arc::new(self.access.team_domain());
+        let running = run.run(upload, Arc::clone(&router), Some(fetches)).await?;
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = router;
+        self.deployed.put(script, running);
+        Ok(())
+    }
+
+    /// The name of the Worker that `host` belongs to.
+    pub(crate) fn script<'a>(&self, host: &'a str) -> Option<&'a str> {
+        let (script, rest) = host.split_once('.')?;
+        (rest == self.host("").trim_start_matches('.')).then_some(script)
     }
 
     /// Lets the faults at `step` strike. `None`: go on.

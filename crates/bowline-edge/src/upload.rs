@@ -1,6 +1,6 @@
 //! The upload of a preview: `multipart/form-data` with `metadata`, modules, and `wrangler-session-config`.
 
-use bowline_binding::{Body, BoxFuture};
+use bowline_binding::{Body, BoxFuture, WireService};
 use bowline_gateway::Guarded;
 use bowline_remote::Router;
 use http::HeaderMap;
@@ -49,11 +49,16 @@ pub struct Upload {
 
 /// Runs an uploaded Worker as it is, where the stand-in would answer for its bindings itself.
 pub trait RunUpload: Send + Sync + 'static {
-    /// Runs `upload`, whose bindings `router` answers.
+    /// Runs `upload`, whose bindings `router` answers, and `fetches` what it fetches itself: without it, the internet does.
     ///
     /// # Errors
     /// A text for whoever uploaded: the Worker cannot be run.
-    fn run(&self, upload: Upload, router: Arc<Router>) -> BoxFuture<'_, Result<RunningUpload, String>>;
+    fn run(
+        &self,
+        upload: Upload,
+        router: Arc<Router>,
+        fetches: Option<Arc<dyn WireService>>,
+    ) -> BoxFuture<'_, Result<RunningUpload, String>>;
 }
 
 /// A Worker that runs, as something that answers requests. Dropping it ends the Worker.

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use bowline_binding::{BoxFuture, WorkerForm};
+use bowline_binding::{BoxFuture, WireService, WorkerForm};
 use bowline_config::{BindingEntry, Project};
 use bowline_edge::{RunUpload, RunningUpload, Upload};
 use bowline_gateway::Origin;
@@ -30,7 +30,12 @@ impl Uploads {
         Self { folder, env }
     }
 
-    async fn start(&self, upload: Upload, router: Arc<Router>) -> anyhow::Result<RunningUpload> {
+    async fn start(
+        &self,
+        upload: Upload,
+        router: Arc<Router>,
+        fetches: Option<Arc<dyn WireService>>,
+    ) -> anyhow::Result<RunningUpload> {
         let modules = super::folder().map_err(|error| anyhow::Error::msg(error.to_string()))?;
         let project = unpack(upload, modules.path())?;
         let toolchain = dev::toolchain(&self.folder, self.env)
@@ -43,6 +48,7 @@ impl Uploads {
                 RAW => Some(WorkerForm::Fetcher),
                 kind => REGISTRY.kind(kind).map(|descriptor| descriptor.worker),
             },
+            fetches,
             listen: (std::net::Ipv4Addr::LOCALHOST, 0).into(),
             callee: None,
             toolchain,
@@ -64,9 +70,14 @@ impl Uploads {
 }
 
 impl RunUpload for Uploads {
-    fn run(&self, upload: Upload, router: Arc<Router>) -> BoxFuture<'_, Result<RunningUpload, String>> {
+    fn run(
+        &self,
+        upload: Upload,
+        router: Arc<Router>,
+        fetches: Option<Arc<dyn WireService>>,
+    ) -> BoxFuture<'_, Result<RunningUpload, String>> {
         Box::pin(async move {
-            self.start(upload, router)
+            self.start(upload, router, fetches)
                 .await
                 .map_err(|error| format!("the uploaded Worker cannot be run: {error:#}"))
         })

@@ -3,6 +3,8 @@
 
 mod access;
 mod bindings;
+mod changes;
 mod commands;
+mod readme;
 mod session;
 mod tools;
