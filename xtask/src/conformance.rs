@@ -5,7 +5,8 @@ use std::process::Stdio;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::run::{cargo, check, test_peers};
+use crate::run::cargo;
+use crate::test::{ENVIRONMENT, FEATURES, build_for_tests};
 
 /// An area is a name prefix of end-to-end tests.
 const AREAS: &[(&str, &str)] = &[
@@ -60,8 +61,7 @@ pub(crate) struct ConformanceArgs {
 
 /// Runs the areas and ends with the line `N passed, N failed`.
 pub(crate) fn run(args: &ConformanceArgs) -> anyhow::Result<()> {
-    test_peers()?;
-    check(&mut cargo(["build", "--workspace", "--bins", "--tests"]))?;
+    build_for_tests()?;
     let filter = AREAS
         .iter()
         .filter(|(name, _)| args.area.iter().any(|area| area == name))
@@ -72,6 +72,8 @@ pub(crate) fn run(args: &ConformanceArgs) -> anyhow::Result<()> {
         "nextest",
         "run",
         "--workspace",
+        "--features",
+        FEATURES,
         "--no-fail-fast",
         // Some tests are lists of cases and say how many.
         "--success-output",
@@ -81,6 +83,7 @@ pub(crate) fn run(args: &ConformanceArgs) -> anyhow::Result<()> {
         "-E",
         &filter,
     ])
+    .envs(ENVIRONMENT)
     .stdout(Stdio::inherit())
     .stderr(Stdio::piped())
     .output()
