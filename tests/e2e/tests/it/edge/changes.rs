@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use bowline_e2e::edge::{Inside, Sent};
 use bowline_e2e::project::Project;
 use bowline_e2e::worker::TestWorker;
@@ -14,9 +14,8 @@ fn project() -> Result<(Project, Value)> {
     let file = project.folder().join("wrangler.jsonc");
     let mut wrangler: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
     let keep = ["name", "main", "compatibility_date", "d1_databases"];
-    wrangler
-        .as_object_mut()
-        .map(|members| members.retain(|key, _| keep.contains(&key.as_str())));
+    let members = wrangler.as_object_mut().context("an object")?;
+    members.retain(|key, _| keep.contains(&key.as_str()));
     std::fs::write(&file, wrangler.to_string())?;
     Ok((project, wrangler))
 }
