@@ -11,14 +11,14 @@ use crate::control::{self, Control};
 use crate::credential::{Shown, shown};
 use crate::faults::{Action, Step};
 use crate::stand::{HANG, StandError, State};
-use crate::{answers, upload};
+use crate::{answers, dispatch, upload};
 
 /// Where the API is.
 const BASE: &str = "/client/v4";
 /// The header of an upload that carries the session token.
 const UPLOAD_TOKEN: &str = "cf-preview-upload-config-token";
 /// The largest body of a small call.
-const SMALL: usize = 64 * 1024;
+pub(crate) const SMALL: usize = 64 * 1024;
 /// The longest name of a Worker: a DNS label.
 const LONGEST_NAME: usize = 63;
 
@@ -35,6 +35,7 @@ enum Call {
     Subdomain,
     Register,
     Upload(String),
+    Dispatch(dispatch::Call),
 }
 
 /// Why a request is no call.
@@ -74,6 +75,9 @@ impl Call {
             ("GET", ["workers", "subdomain"]) => Ok(Self::Subdomain),
             ("PUT", ["workers", "subdomain"]) => Ok(Self::Register),
             ("POST", ["workers", "scripts", name, "edge-preview"]) => Ok(Self::Upload((*name).to_owned())),
+            (_, ["workers", "dispatch", "namespaces", rest @ ..]) => dispatch::Call::parse(method, rest)
+                .map(Self::Dispatch)
+                .ok_or(NoRoute::Path),
             _ => Err(NoRoute::Path),
         }
     }
@@ -84,6 +88,8 @@ impl Call {
             Self::Session => Step::Session,
             Self::Subdomain | Self::Register => Step::Subdomain,
             Self::Upload(_) => Step::Upload,
+            Self::Dispatch(call) if call.uploads() => Step::Upload,
+            Self::Dispatch(_) => Step::Api,
         }
     }
 
@@ -95,6 +101,7 @@ impl Call {
             Self::Subdomain => "subdomain",
             Self::Register => "register",
             Self::Upload(_) => "upload",
+            Self::Dispatch(_) => "dispatch",
         }
     }
 }
@@ -202,6 +209,7 @@ impl Api {
                 }
             }
             Call::Upload(script) => return self.upload(script, request).await,
+            Call::Dispatch(call) => return call.answer(state, request).await,
         })
     }
 

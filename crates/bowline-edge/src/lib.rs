@@ -17,6 +17,7 @@ mod bindings;
 mod certificates;
 mod control;
 mod credential;
+mod dispatch;
 mod edge;
 mod faults;
 mod isolation;

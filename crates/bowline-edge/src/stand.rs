@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bowline_access_store::StoreError;
+use bowline_dispatch::Uploads;
 use bowline_gateway::GatewayError;
 use bowline_remote::Router;
 use bowline_secret::Secret;
@@ -74,6 +75,9 @@ pub enum StandError {
     /// The gate.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// The files of uploaded Workers.
+    #[error("keep uploaded Workers")]
+    Files(#[from] std::io::Error),
 }
 
 /// A stand-in: an API and an edge over one state. Cheap to clone.
@@ -93,6 +97,8 @@ pub(crate) struct State {
     pub(crate) tickets: Tokens<()>,
     pub(crate) previews: Tokens<Preview>,
     pub(crate) tails: Tails,
+    /// Workers uploaded into dispatch namespaces.
+    pub(crate) uploads: Uploads,
     /// The bindings of the last upload, whose endpoints are served.
     latest: Mutex<Arc<Router>>,
     pair: AccessPair,
@@ -122,6 +128,7 @@ impl Stand {
         let (access, pair) = Access::new(options.access).await?;
         Ok(Self(Arc::new(State {
             registered: AtomicBool::new(options.registered),
+            uploads: options.bindings.uploads(),
             options,
             access,
             pair,

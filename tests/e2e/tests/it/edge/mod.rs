@@ -4,5 +4,6 @@
 mod access;
 mod bindings;
 mod commands;
+mod dispatch;
 mod session;
 mod tools;
