@@ -35,6 +35,8 @@ enum Call {
     Subdomain,
     Register,
     Upload(String),
+    /// Of a Worker of the account's own, of which none is kept.
+    Secrets,
     Dispatch(dispatch::Call),
 }
 
@@ -75,6 +77,7 @@ impl Call {
             ("GET", ["workers", "subdomain"]) => Ok(Self::Subdomain),
             ("PUT", ["workers", "subdomain"]) => Ok(Self::Register),
             ("POST", ["workers", "scripts", name, "edge-preview"]) => Ok(Self::Upload((*name).to_owned())),
+            ("GET", ["workers", "scripts", _, "secrets"]) => Ok(Self::Secrets),
             (_, ["workers", "dispatch", "namespaces", rest @ ..]) => dispatch::Call::parse(method, rest)
                 .map(Self::Dispatch)
                 .ok_or(NoRoute::Path),
@@ -89,7 +92,7 @@ impl Call {
             Self::Subdomain | Self::Register => Step::Subdomain,
             Self::Upload(_) => Step::Upload,
             Self::Dispatch(call) if call.uploads() => Step::Upload,
-            Self::Dispatch(_) => Step::Api,
+            Self::Dispatch(_) | Self::Secrets => Step::Api,
         }
     }
 
@@ -102,6 +105,7 @@ impl Call {
             Self::Register => "register",
             Self::Upload(_) => "upload",
             Self::Dispatch(_) => "dispatch",
+            Self::Secrets => "secrets",
         }
     }
 }
@@ -209,6 +213,8 @@ impl Api {
                 }
             }
             Call::Upload(script) => return self.upload(script, request).await,
+            // wrangler asks before it uploads into a dispatch namespace, too, and takes this code for "none".
+            Call::Secrets => answers::error(StatusCode::NOT_FOUND, 10007, "This Worker does not exist"),
             Call::Dispatch(call) => return call.answer(state, request).await,
         })
     }

@@ -93,6 +93,8 @@ impl Git<'_> {
             .current_dir(self.0.join(at))
             .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.com"])
             .args(["-c", "init.defaultBranch=main", "-c", "gc.auto=0"])
+            // A pack is sent with its length: without, lighttpd would have to keep all of it before CGI can begin.
+            .args(["-c", "http.postBuffer=67108864"])
             .args(arguments)
             .env("HOME", self.0)
             .env("GIT_CONFIG_NOSYSTEM", "1")
