@@ -55,8 +55,10 @@ async fn its_command_gets_right_answers() -> Result<()> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
+        // As from a terminal, whose Ctrl-C goes to all of them: npm passes it on to a shell at most.
+        .process_group(0)
         .spawn()?;
+    let group = Group(child.id().context("it runs")?);
     let mut said = BufReader::new(child.stderr.take().context("standard error is piped")?).lines();
     let published = loop {
         let line = said.next_line().await?.context("it ended")?;
@@ -80,7 +82,29 @@ async fn its_command_gets_right_answers() -> Result<()> {
         "{answer}"
     );
     assert_eq!(answer["repositories"], json!(["first"]), "{answer}");
-    program::signal("INT", child.id().context("it runs")?).await?;
+    group.signal("INT")?;
     tokio::time::timeout(Duration::from_secs(30), child.wait()).await??;
     Ok(())
+}
+
+/// The processes of the command. What is left of them in the end is killed.
+struct Group(u32);
+
+impl Group {
+    fn signal(&self, name: &str) -> Result<()> {
+        let group = format!("-{}", self.0);
+        let kill = std::process::Command::new("kill")
+            .args([&format!("-{name}"), "--", &group])
+            .stderr(Stdio::null())
+            .status()?;
+        ensure!(kill.success(), "kill -{name} {group}: {kill}");
+        Ok(())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Usually nobody is left.
+        let _ = self.signal("KILL");
+    }
 }
