@@ -29,7 +29,7 @@ const AREAS: &[(&str, &str)] = &[
     ),
     (
         "dispatch",
-        "test(service_and_dispatch) | package(bowline-dispatch)",
+        "test(service_and_dispatch) | test(/^edge::dispatch/) | package(bowline-dispatch)",
     ),
     ("images", "test(/^images::/) | package(bowline-images)"),
     ("client", "test(rust_client) | package(bowline-client)"),

@@ -1,8 +1,12 @@
-//! The fetch surface: `info()` and `output()`.
+//! The fetch surface, `info()` and `output()`, and where the rest begins.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use bowline_binding::{Binding, BindingError, Body, CallContext, FetchReply, FetchRequest, Surfaces};
+use bowline_binding::{
+    Binding, BindingError, Body, CallContext, ConfigError, Endpoint, FetchReply, FetchRequest, Surfaces,
+};
+use capnweb::Target;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use serde_json::json;
@@ -11,6 +15,7 @@ use crate::chain;
 use crate::config::Config;
 use crate::error::Refusal;
 use crate::form::Form;
+use crate::hosted::{DeliveryEndpoint, Hosted, Main};
 use crate::kind::{self, Kind};
 use crate::output::Output;
 use crate::work::Workshop;
@@ -19,14 +24,18 @@ use crate::work::Workshop;
 pub(crate) struct Images {
     config: Arc<Config>,
     workshop: Arc<Workshop>,
+    hosted: Arc<Hosted>,
 }
 
 impl Images {
-    pub(crate) fn new(config: Config) -> Self {
-        Self {
+    /// Opens the store of hosted images in a folder of state.
+    pub(crate) fn open(config: Config, state: &Path) -> Result<Self, ConfigError> {
+        let config = Arc::new(config);
+        Ok(Self {
             workshop: Arc::new(Workshop::new(config.limits.work)),
-            config: Arc::new(config),
-        }
+            hosted: Arc::new(Hosted::open(Arc::clone(&config), state)?),
+            config,
+        })
     }
 
     async fn info(&self, request: FetchRequest) -> Result<Response<Body>, Refusal> {
@@ -76,8 +85,23 @@ impl Binding for Images {
     fn surfaces(&self) -> Surfaces {
         Surfaces {
             fetch: true,
+            rpc: true,
             ..Surfaces::default()
         }
+    }
+
+    fn target(&self, _cx: &CallContext) -> Result<Arc<dyn Target>, BindingError> {
+        Ok(Arc::new(Main::new(
+            Arc::clone(&self.hosted),
+            Arc::clone(&self.workshop),
+        )))
+    }
+
+    fn endpoint(&self) -> Option<Arc<dyn Endpoint>> {
+        Some(Arc::new(DeliveryEndpoint::new(
+            Arc::clone(&self.hosted),
+            Arc::clone(&self.workshop),
+        )))
     }
 
     async fn fetch(&self, cx: &CallContext, request: FetchRequest) -> Result<FetchReply, BindingError> {

@@ -99,6 +99,10 @@ impl Refusal {
         Self::new(9523, StatusCode::INTERNAL_SERVER_ERROR, text)
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(crate) fn response(&self) -> Response<Body> {
         let mut response = Response::new(bowline_binding::full(self.to_string()));
         *response.status_mut() = self.status;

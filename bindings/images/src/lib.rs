@@ -11,6 +11,7 @@ mod error;
 mod exif;
 mod form;
 mod geometry;
+mod hosted;
 mod kind;
 mod options;
 mod output;
@@ -29,15 +30,15 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     kind: "images",
     wrangler_key: "images",
     name_key: "binding",
-    summary: "Images: transforms, overlays and formats, by image codecs in Rust",
+    summary: "Images: transforms, overlays and formats by image codecs in Rust; hosted images on disk",
     // Module and inner binding: workerd 1.20261117.1 and miniflare 5.20261117.0.
     worker: WorkerForm::WrappedRpc {
         module: "cloudflare-internal:images-api",
         fetcher: "fetcher",
     },
-    build: |entry, _| {
+    build: |entry, resources| {
         let config = config::Config::parse(entry)?;
-        Ok(Arc::new(binding::Images::new(config)) as Arc<dyn Binding>)
+        Ok(Arc::new(binding::Images::open(config, &resources.state)?) as Arc<dyn Binding>)
     },
 };
 

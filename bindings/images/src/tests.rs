@@ -102,7 +102,10 @@ async fn send(binding: &dyn Binding, path: &str, body: Vec<u8>) -> Answer {
 }
 
 fn binding() -> Arc<dyn Binding> {
-    Arc::new(Images::new(Config::parse(&json!({"binding": "IMAGES"})).unwrap()))
+    // Nothing here is kept: the folder may go at once.
+    let state = tempfile::tempdir().unwrap();
+    let config = Config::parse(&json!({"binding": "IMAGES"})).unwrap();
+    Arc::new(Images::open(config, state.path()).unwrap())
 }
 
 async fn info(bytes: &[u8]) -> Answer {

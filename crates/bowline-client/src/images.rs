@@ -16,6 +16,8 @@
 //! Source of the wire: the Images client inside workerd (a form of parts named `image`, `draw_image`, `transforms`,
 //! `output_format` and so on), and Cloudflare's documentation of Images for what options mean.
 
+pub mod hosted;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, StatusCode};
@@ -283,6 +285,11 @@ pub struct Picture {
 pub struct Images(Binding);
 
 impl Images {
+    /// The images that the remote keeps.
+    pub fn hosted(&self) -> hosted::Hosted {
+        hosted::Hosted::new(self.0.clone())
+    }
+
     /// The Images behind a binding.
     pub fn new(binding: Binding) -> Self {
         Self(binding)

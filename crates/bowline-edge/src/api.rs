@@ -11,14 +11,14 @@ use crate::control::{self, Control};
 use crate::credential::{Shown, shown};
 use crate::faults::{Action, Step};
 use crate::stand::{HANG, StandError, State};
-use crate::{answers, upload};
+use crate::{answers, dispatch, upload};
 
 /// Where the API is.
 const BASE: &str = "/client/v4";
 /// The header of an upload that carries the session token.
 const UPLOAD_TOKEN: &str = "cf-preview-upload-config-token";
 /// The largest body of a small call.
-const SMALL: usize = 64 * 1024;
+pub(crate) const SMALL: usize = 64 * 1024;
 /// The longest name of a Worker: a DNS label.
 const LONGEST_NAME: usize = 63;
 
@@ -37,6 +37,9 @@ enum Call {
     Upload(String),
     Deploy(String),
     Publish(String),
+    /// Of a Worker of the account's own, of which none is kept.
+    Secrets,
+    Dispatch(dispatch::Call),
 }
 
 /// Why a request is no call.
@@ -78,6 +81,10 @@ impl Call {
             ("POST", ["workers", "scripts", name, "edge-preview"]) => Ok(Self::Upload((*name).to_owned())),
             ("PUT", ["workers", "scripts", name]) => Ok(Self::Deploy((*name).to_owned())),
             ("POST", ["workers", "scripts", name, "subdomain"]) => Ok(Self::Publish((*name).to_owned())),
+            ("GET", ["workers", "scripts", _, "secrets"]) => Ok(Self::Secrets),
+            (_, ["workers", "dispatch", "namespaces", rest @ ..]) => dispatch::Call::parse(method, rest)
+                .map(Self::Dispatch)
+                .ok_or(NoRoute::Path),
             _ => Err(NoRoute::Path),
         }
     }
@@ -88,6 +95,8 @@ impl Call {
             Self::Session => Step::Session,
             Self::Subdomain | Self::Register | Self::Publish(_) => Step::Subdomain,
             Self::Upload(_) | Self::Deploy(_) => Step::Upload,
+            Self::Dispatch(call) if call.uploads() => Step::Upload,
+            Self::Dispatch(_) | Self::Secrets => Step::Api,
         }
     }
 
@@ -101,6 +110,8 @@ impl Call {
             Self::Upload(_) => "upload",
             Self::Deploy(_) => "deploy",
             Self::Publish(_) => "publish",
+            Self::Dispatch(_) => "dispatch",
+            Self::Secrets => "secrets",
         }
     }
 }
@@ -204,6 +215,9 @@ impl Api {
             Call::Upload(script) => return self.upload(script, request).await,
             Call::Deploy(script) => self.deploy(script, request).await,
             Call::Publish(script) => self.publish(script, request).await,
+            // wrangler asks before it uploads into a dispatch namespace, too, and takes this code for "none".
+            Call::Secrets => answers::error(StatusCode::NOT_FOUND, 10007, "This Worker does not exist"),
+            Call::Dispatch(call) => return call.answer(state, request).await,
         })
     }
 

@@ -18,6 +18,7 @@ mod certificates;
 mod control;
 mod credential;
 mod deployed;
+mod dispatch;
 mod edge;
 mod faults;
 mod isolation;

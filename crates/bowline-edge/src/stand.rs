@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bowline_access_store::StoreError;
 use bowline_binding::WireService;
+use bowline_dispatch::Uploads;
 use bowline_gateway::GatewayError;
 use bowline_remote::Router;
 use bowline_secret::Secret;
@@ -76,6 +77,9 @@ pub enum StandError {
     /// The gate.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// The files of uploaded Workers.
+    #[error("keep uploaded Workers")]
+    Files(#[from] std::io::Error),
 }
 
 /// A stand-in: an API and an edge over one state. Cheap to clone.
@@ -96,6 +100,8 @@ pub(crate) struct State {
     pub(crate) previews: Tokens<Preview>,
     pub(crate) tails: Tails,
     pub(crate) deployed: Deployed,
+    /// Workers uploaded into dispatch namespaces.
+    pub(crate) uploads: Uploads,
     /// The bindings of the last upload, whose endpoints are served.
     latest: Mutex<Arc<Router>>,
     pair: AccessPair,
@@ -125,6 +131,7 @@ impl Stand {
         let (access, pair) = Access::new(options.access).await?;
         Ok(Self(Arc::new(State {
             registered: AtomicBool::new(options.registered),
+            uploads: options.bindings.uploads(),
             options,
             access,
             pair,

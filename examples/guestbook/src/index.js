@@ -1,9 +1,10 @@
-// A guestbook. Its entries live in D1, their meaning in Vectorize, its versions in Artifacts; its owner is told by mail,
+// A guestbook. Its entries live in D1, their meaning in Vectorize, its versions in Artifacts, its pictures in Images; its owner is told by mail,
 // hosts of a private network are reached through VPC, and other Workers print and frame its cards. None of that is on the
 // machine the Worker runs on.
 import { EmailMessage } from "cloudflare:email";
 import { frameCard, printCard } from "./cards.js";
 import { embed } from "./embedding.js";
+import { keepSeal, sizeSeal } from "./pictures.js";
 import { exchangeLine, exchangeMessage, fetchText } from "./private-network.js";
 import { openVersions, readVersions } from "./versions.js";
 import page from "./page.html";
@@ -107,6 +108,10 @@ async function route(request, env) {
       return printCard(env.PRESS, { author: "Ada", message: line });
     case "GET /framed":
       return frameCard(env.FRAMES, url.searchParams.get("by") ?? "rope", line);
+    case "GET /seal":
+      return sizeSeal(env.IMAGES, Number(url.searchParams.get("width") ?? 12));
+    case "POST /seal":
+      return keepSeal(env.IMAGES);
     case "POST /versions":
       return openVersions(env.ART);
     case "GET /versions":

@@ -7,8 +7,10 @@ const prepare = (db, { sql, params = [] }) => {
 	return params.length > 0 ? statement.bind(...params) : statement;
 };
 
-/** Base64 as a stream of its bytes. */
-const stream = (base64) => new Blob([Uint8Array.from(atob(base64), (byte) => byte.charCodeAt(0))]).stream();
+/** Base64 as its bytes, and as a stream of them. */
+const bytesOf = (base64) => Uint8Array.from(atob(base64), (byte) => byte.charCodeAt(0));
+const stream = (base64) => new Blob([bytesOf(base64)]).stream();
+const toBase64 = (bytes) => bytes.toBase64?.() ?? btoa(String.fromCharCode(...bytes));
 
 const calls = {
 	"d1.all": (env, args) => prepare(env.DB, args).all(),
@@ -46,8 +48,23 @@ const calls = {
 		}
 		const result = await transformer.output(args.output);
 		const bytes = new Uint8Array(await new Response(result.image()).arrayBuffer());
-		return { contentType: result.contentType(), image: bytes.toBase64?.() ?? btoa(String.fromCharCode(...bytes)) };
+		return { contentType: result.contentType(), image: toBase64(bytes) };
 	},
+	"images.hosted.upload": (env, args) => {
+		// As base64 the image is sent as it came.
+		const bytes = args.options?.encoding === "base64" ? new TextEncoder().encode(args.image) : bytesOf(args.image);
+		return env.IMAGES.hosted.upload(args.whole ? bytes.buffer : new Blob([bytes]).stream(), args.options);
+	},
+	"images.hosted.list": (env, args) => env.IMAGES.hosted.list(args.options),
+	"images.hosted.createDirectUpload": (env, args) => env.IMAGES.hosted.createDirectUpload(args.options),
+	"images.hosted.details": (env, args) => env.IMAGES.hosted.image(args.id).details(),
+	"images.hosted.bytes": async (env, args) => {
+		const bytes = await env.IMAGES.hosted.image(args.id).bytes();
+		return bytes && toBase64(new Uint8Array(await new Response(bytes).arrayBuffer()));
+	},
+	"images.hosted.signedUrl": (env, args) => env.IMAGES.hosted.image(args.id).signedUrl(args.options),
+	"images.hosted.update": (env, args) => env.IMAGES.hosted.image(args.id).update(args.options),
+	"images.hosted.delete": (env, args) => env.IMAGES.hosted.image(args.id).delete(),
 
 	"mail.raw": (env, args) => env.MAIL.send(new EmailMessage(args.from, args.to, args.raw)),
 	"mail.stream": (env, args) => {
@@ -214,13 +231,19 @@ const calls = {
 		return { total, states: tokens.map(({ state }) => state) };
 	},
 	"art.revokeToken": async (env, args) => (await env.ART.get(args.name)).revokeToken(args.token),
-	"art.log": async (env, args) => (await env.ART.get(args.name)).log(args.ref === undefined ? undefined : { ref: args.ref }),
+	"art.log": async (env, args) =>
+		(await env.ART.get(args.name)).log(args.options ?? (args.ref === undefined ? undefined : { ref: args.ref })),
 	"art.readCommit": async (env, args) => (await env.ART.get(args.name)).readCommit(args.hash),
 	"art.readTree": async (env, args) => (await env.ART.get(args.name)).readTree(args.hash),
 	"art.readFile": async (env, args) => {
 		const file = await (await env.ART.get(args.name)).readFile({ ref: args.ref, path: args.path });
 		return file && { type: file.type, text: await file.text() };
 	},
+	"art.readBlob": async (env, args) => {
+		const blob = await (await env.ART.get(args.name)).readBlob(args.hash);
+		return blob && { type: blob.type, text: await blob.text() };
+	},
+	"art.import": (env, args) => env.ART.import(args),
 
 	"dispatch.fetch": (env, args) => fetchThrough(env.CUSTOMERS.get(args.name, args.args, args.options), args),
 	"dispatch.call": (env, args) => env.CUSTOMERS.get(args.name)[args.method](...args.args),

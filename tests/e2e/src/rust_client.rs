@@ -25,6 +25,7 @@ impl TestWorker for RustClient {
             },
             "art" => told(self.artifacts(method, &args).await)?,
             "dispatch" => told(self.dispatch(method, &args).await)?,
+            "images" if method.starts_with("hosted.") => told(self.hosted_images(method, &args).await)?,
             "images" => match self.images(method, &args).await? {
                 Ok(result) => Ok(result),
                 Err((prefix, error)) => Err(coded(prefix, &error)),

@@ -2,6 +2,7 @@
 
 mod handbook;
 mod hosts;
+mod pictures;
 mod project;
 mod services;
 mod versions;
@@ -290,7 +291,7 @@ async fn show(args: &DemoArgs, env: Env<'static>) -> Result<Option<Stage>, CliEr
             say(&check.to_line());
             checks.push(check);
         }
-        for case in CASES.iter().chain(&services::CASES) {
+        for case in CASES.iter().chain(&services::CASES).chain(&pictures::CASES) {
             let check = check(case, credentials, access, &runner.url(), &mut logged).await;
             say(&check.to_line());
             checks.push(check);

@@ -1,9 +1,14 @@
 //! Images by the Rust client.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bowline_client::Error;
+use bowline_client::images::hosted::{
+    Details, DirectUploadOptions, Filter, ListOptions, SortOrder, Update, UploadOptions,
+};
 use bowline_client::images::{Draw, Input, Output, Transform};
 use serde_json::{Value, json};
 
@@ -53,6 +58,94 @@ impl RustClient {
             other => bail!("{other} is no call of Images"),
         })
     }
+
+    /// The result of a call on hosted images; a call that failed is a [`bowline_client::Error`].
+    pub(super) async fn hosted_images(&self, call: &str, args: &Value) -> Result<Value> {
+        let hosted = self.0.images("IMAGES").hosted();
+        let options = &args["options"];
+        let text = |key: &str| options[key].as_str().map(str::to_owned);
+        let metadata = options["metadata"].as_object().cloned();
+        let signed = options["requireSignedURLs"].as_bool();
+        let id = args["id"].as_str().unwrap_or_default();
+        Ok(match call {
+            "hosted.upload" => {
+                let options = UploadOptions {
+                    id: text("id"),
+                    filename: text("filename"),
+                    require_signed_urls: signed.unwrap_or(false),
+                    metadata,
+                    creator: text("creator"),
+                };
+                told(hosted.upload(picture(&args["image"])?, &options).await?)
+            }
+            "hosted.list" => {
+                let filter = options["filter"]["metadata"].as_object().cloned();
+                let options = ListOptions {
+                    limit: options["limit"].as_u64().map(u32::try_from).transpose()?,
+                    cursor: text("cursor"),
+                    sort_order: text("sortOrder").map(|order| match order.as_str() {
+                        "desc" => SortOrder::Desc,
+                        _ => SortOrder::Asc,
+                    }),
+                    creator: text("creator"),
+                    filter: filter.map(|metadata| Filter { metadata }),
+                };
+                let page = hosted.list(&options).await?;
+                let images: Vec<Value> = page.images.into_iter().map(told).collect();
+                json!({"images": images, "cursor": page.cursor, "listComplete": page.list_complete})
+            }
+            "hosted.createDirectUpload" => {
+                let options = DirectUploadOptions {
+                    id: text("id"),
+                    require_signed_urls: signed.unwrap_or(false),
+                    metadata,
+                    creator: text("creator"),
+                    expires_in: options["expiresIn"].as_u64().map(Duration::from_secs),
+                };
+                let made = hosted.create_direct_upload(&options).await?;
+                json!({"id": made.id, "uploadURL": made.upload_url.expose()})
+            }
+            "hosted.details" => hosted.image(id).await?.details().await?.map_or(Value::Null, told),
+            "hosted.bytes" => {
+                let bytes = hosted.image(id).await?.bytes().await?;
+                bytes.map_or(Value::Null, |bytes| STANDARD.encode(bytes).into())
+            }
+            "hosted.signedUrl" => {
+                let seconds = options["expiresIn"].as_u64().map(u32::try_from).transpose()?;
+                let variant = text("variant").unwrap_or_default();
+                let url = hosted.image(id).await?.signed_url(&variant, seconds).await?;
+                url.expose().into()
+            }
+            "hosted.update" => {
+                let update = Update {
+                    require_signed_urls: signed,
+                    metadata,
+                    creator: text("creator"),
+                };
+                told(hosted.image(id).await?.update(&update).await?)
+            }
+            "hosted.delete" => hosted.image(id).await?.delete().await?.into(),
+            other => bail!("{other} is no call of Images"),
+        })
+    }
+}
+
+/// As a Worker has it: what is not there is left out.
+fn told(details: Details) -> Value {
+    let mut told = json!({
+        "id": details.id, "requireSignedURLs": details.require_signed_urls, "meta": details.meta,
+        "variants": details.variants, "draft": details.draft,
+    });
+    for (key, value) in [
+        ("filename", details.filename),
+        ("uploaded", details.uploaded),
+        ("creator", details.creator),
+    ] {
+        if let Some(value) = value {
+            told[key] = value.into();
+        }
+    }
+    told
 }
 
 fn picture(base64: &Value) -> Result<Vec<u8>> {

@@ -39,7 +39,7 @@ async fn every_flow_does_what_it_should() -> Result<()> {
         left_out["how"].as_str().unwrap().ends_with("demo --with-models"),
         "{left_out}"
     );
-    for binding in ["ART", "DB", "FRAMES", "MAIL", "PRESS", "VEC", "VPC"] {
+    for binding in ["ART", "DB", "FRAMES", "IMAGES", "MAIL", "PRESS", "VEC", "VPC"] {
         assert!(bindings.contains(binding), "{binding} among {bindings:?}");
     }
     assert!(seen.contains("git valid true"), "git among {seen:?}");

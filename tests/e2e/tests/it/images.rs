@@ -7,12 +7,15 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bowline_client::Client;
+use bowline_client::images::hosted::{ListOptions, UploadOptions};
 use bowline_client::images::{Draw, Fit, Format, Gravity, Input, Output, Transform};
+use bowline_e2e::client::Outgoing;
 use bowline_e2e::peers::{self, Driver, Miniflare};
 use bowline_e2e::program;
 use bowline_e2e::project::{Access, Project};
 use bowline_e2e::rust_client::RustClient;
 use bowline_e2e::worker::TestWorker;
+use http::Method;
 use serde_json::{Value, json};
 
 /// A PNG of one pixel, as in the captures.
@@ -27,7 +30,8 @@ async fn info(worker: &mut impl TestWorker, output: &Value) -> Result<Value> {
     worker.ok("images.info", json!({"image": output["image"]})).await
 }
 
-async fn contract(worker: &mut impl TestWorker) -> Result<()> {
+/// Everything that transforms.
+pub(crate) async fn contract(worker: &mut impl TestWorker) -> Result<()> {
     let told = worker.ok("images.info", json!({"image": PIXEL})).await?;
     assert_eq!(
         told,
@@ -99,13 +103,266 @@ async fn contract(worker: &mut impl TestWorker) -> Result<()> {
     Ok(())
 }
 
+/// Everything that is kept, from an empty store on.
+pub(crate) async fn hosted(worker: &mut impl TestWorker) -> Result<()> {
+    let options = json!({
+        "id": "cats/tom", "filename": "tom.png", "metadata": {"age": 4, "home": {"city": "Porto"}}, "creator": "ann",
+    });
+    let made = worker
+        .ok(
+            "images.hosted.upload",
+            json!({"image": PIXEL, "options": options}),
+        )
+        .await?;
+    let uploaded = made["uploaded"].as_str().context("uploaded")?;
+    assert!(uploaded.len() == 24 && uploaded.ends_with('Z'), "{made}");
+    let variants = made["variants"].as_array().context("variants")?;
+    assert!(
+        variants[0]
+            .as_str()
+            .is_some_and(|url| url.ends_with("/cats/tom/public")),
+        "{made}"
+    );
+    let expected = json!({
+        "id": "cats/tom", "filename": "tom.png", "uploaded": uploaded, "requireSignedURLs": false,
+        "meta": {"age": 4, "home": {"city": "Porto"}}, "variants": variants, "draft": false, "creator": "ann",
+    });
+    assert_eq!(made, expected);
+    let tom = json!({"id": "cats/tom"});
+    assert_eq!(worker.ok("images.hosted.details", tom.clone()).await?, expected);
+    assert_eq!(worker.ok("images.hosted.bytes", tom.clone()).await?, PIXEL);
+    for call in ["images.hosted.details", "images.hosted.bytes"] {
+        assert_eq!(
+            worker.ok(call, json!({"id": "nobody"})).await?,
+            Value::Null,
+            "{call}"
+        );
+    }
+
+    // As an ArrayBuffer, and as text.
+    for (options, age) in [
+        (json!({"id": "rex", "metadata": {"age": 9}}), 9),
+        (
+            json!({"id": "base", "metadata": {"age": 1}, "encoding": "base64"}),
+            1,
+        ),
+    ] {
+        let made = worker
+            .ok(
+                "images.hosted.upload",
+                json!({"image": PIXEL, "whole": true, "options": options}),
+            )
+            .await?;
+        assert_eq!(made["meta"]["age"], age, "{made}");
+        let id = json!({"id": made["id"]});
+        assert_eq!(worker.ok("images.hosted.bytes", id).await?, PIXEL, "{made}");
+    }
+
+    let (mut ids, mut cursor) = (Vec::new(), Value::Null);
+    loop {
+        let mut options = json!({"limit": 2, "sortOrder": "desc"});
+        if cursor.is_string() {
+            options["cursor"] = cursor;
+        }
+        let page = worker
+            .ok("images.hosted.list", json!({"options": options}))
+            .await?;
+        ids.extend(
+            page["images"]
+                .as_array()
+                .context("images")?
+                .iter()
+                .map(|image| image["id"].clone()),
+        );
+        cursor = page["cursor"].clone();
+        assert_eq!(page["listComplete"], !cursor.is_string(), "{page}");
+        if !cursor.is_string() {
+            break;
+        }
+    }
+    assert_eq!(ids, ["base", "rex", "cats/tom"]);
+    for (options, found) in [
+        (json!({"creator": "ann"}), vec!["cats/tom"]),
+        (
+            json!({"filter": {"metadata": {"home.city": "Porto"}}}),
+            vec!["cats/tom"],
+        ),
+        (
+            json!({"filter": {"metadata": {"age": {"gte": 4, "lt": 10}}}}),
+            vec!["cats/tom", "rex"],
+        ),
+        (
+            json!({"filter": {"metadata": {"age": {"in": [1, 2]}}}}),
+            vec!["base"],
+        ),
+    ] {
+        let page = worker
+            .ok("images.hosted.list", json!({"options": options}))
+            .await?;
+        let ids = page["images"]
+            .as_array()
+            .context("images")?
+            .iter()
+            .map(|image| image["id"].clone());
+        assert_eq!(ids.collect::<Vec<_>>(), found, "{options}");
+    }
+
+    let changed = worker
+        .ok(
+            "images.hosted.update",
+            json!({"id": "cats/tom", "options": {"requireSignedURLs": true, "metadata": {"age": 5}}}),
+        )
+        .await?;
+    assert_eq!(
+        (
+            &changed["requireSignedURLs"],
+            &changed["meta"],
+            &changed["creator"]
+        ),
+        (&json!(true), &json!({"age": 5}), &json!("ann"))
+    );
+    let signed = worker
+        .ok(
+            "images.hosted.signedUrl",
+            json!({"id": "cats/tom", "options": {"variant": "public", "expiresIn": 60}}),
+        )
+        .await?;
+    let signed = signed.as_str().context("a URL")?;
+    assert!(
+        signed.contains("/cats/tom/public?exp=") && signed.contains("&sig="),
+        "{signed}"
+    );
+
+    let link = worker
+        .ok(
+            "images.hosted.createDirectUpload",
+            json!({"options": {"metadata": {"from": "web"}}}),
+        )
+        .await?;
+    let draft = worker
+        .ok("images.hosted.details", json!({"id": link["id"]}))
+        .await?;
+    assert_eq!(
+        (&draft["draft"], &draft["meta"]),
+        (&json!(true), &json!({"from": "web"}))
+    );
+
+    for (call, args, says) in [
+        (
+            "upload",
+            json!({"image": PIXEL, "options": {"id": "rex"}}),
+            "already",
+        ),
+        (
+            "upload",
+            json!({"image": STANDARD.encode("no picture")}),
+            "not an image",
+        ),
+        (
+            "createDirectUpload",
+            json!({"options": {"expiresIn": 120}}),
+            "expiry is out of accepted bound.",
+        ),
+        (
+            "createDirectUpload",
+            json!({"options": {"id": "6ad4dd1c-6ec4-4a35-8a4d-3b8b45a5ea3c"}}),
+            "CustomID must not be UUID",
+        ),
+        (
+            "createDirectUpload",
+            json!({"options": {"id": "mine", "requireSignedURLs": true}}),
+            "Private custom ID is not supported",
+        ),
+        (
+            "signedUrl",
+            json!({"id": "rex", "options": {"variant": "huge"}}),
+            "there is no such variant",
+        ),
+        (
+            "update",
+            json!({"id": "nobody", "options": {"creator": "x"}}),
+            "Image not found: nobody",
+        ),
+        (
+            "list",
+            json!({"options": {"filter": {"metadata": {"age": {"near": 4}}}}}),
+            "operators",
+        ),
+    ] {
+        let error = worker
+            .error(&format!("images.hosted.{call}"), args.clone())
+            .await?;
+        let message = error["message"].as_str().unwrap_or_default();
+        assert!(message.contains(says), "{call} {args}: {error}");
+    }
+
+    assert_eq!(
+        worker.ok("images.hosted.delete", json!({"id": "rex"})).await?,
+        true
+    );
+    assert_eq!(
+        worker.ok("images.hosted.delete", json!({"id": "rex"})).await?,
+        false
+    );
+    Ok(())
+}
+
+/// What a browser does with the URLs that the Worker got.
+async fn browser(worker: &mut impl TestWorker) -> Result<()> {
+    let get = async |url: &str| Outgoing::new(Method::GET, url).send().await;
+    let tom = worker
+        .ok("images.hosted.details", json!({"id": "cats/tom"}))
+        .await?;
+    let url = tom["variants"][0].as_str().context("a variant")?;
+    assert_eq!(get(url).await?.status, 401);
+    let sign = json!({"id": "cats/tom", "options": {"variant": "public", "expiresIn": 60}});
+    let signed = worker.ok("images.hosted.signedUrl", sign).await?;
+    let shown = get(signed.as_str().context("a URL")?).await?;
+    assert_eq!(
+        (shown.status.as_u16(), &shown.body[..]),
+        (200, &STANDARD.decode(PIXEL)?[..])
+    );
+    assert_eq!(shown.headers["content-type"], "image/png");
+
+    let link = worker.ok("images.hosted.createDirectUpload", json!({})).await?;
+    let url = link["uploadURL"].as_str().context("a URL")?;
+    let mut form =
+        b"--xx\r\ncontent-disposition: form-data; name=\"file\"; filename=\"web.png\"\r\n\r\n".to_vec();
+    form.extend(STANDARD.decode(PIXEL)?);
+    form.extend(b"\r\n--xx--\r\n");
+    for status in [200, 409] {
+        let answer = Outgoing::new(Method::POST, url)
+            .header("content-type", "multipart/form-data; boundary=xx")
+            .body(form.clone())
+            .send()
+            .await?;
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+    let id = json!({"id": link["id"]});
+    let told = worker.ok("images.hosted.details", id.clone()).await?;
+    assert_eq!(
+        (&told["draft"], &told["filename"]),
+        (&json!(false), &json!("web.png"))
+    );
+    assert_eq!(worker.ok("images.hosted.bytes", id).await?, PIXEL);
+    let public = get(told["variants"][0].as_str().context("a variant")?).await?;
+    assert_eq!(public.status, 200);
+    Ok(())
+}
+
+async fn everything(worker: &mut impl TestWorker) -> Result<()> {
+    contract(worker).await?;
+    hosted(worker).await?;
+    browser(worker).await
+}
+
 async fn under(version: Miniflare) -> Result<()> {
     let project = Project::new(&[])?;
     let remote = project.serve(Access::On).await?;
     let token = project.new_token("images").await?;
     let proxy = project.connect(remote.url(), &token).await?;
     let mut worker = Driver::start(version, proxy.url()).await?;
-    contract(&mut worker).await?;
+    everything(&mut worker).await?;
     worker.stop().await
 }
 
@@ -125,7 +382,7 @@ async fn images_under_dev() -> Result<()> {
     let remote = project.serve(Access::On).await?;
     let token = project.new_token("images").await?;
     let mut worker = project.dev(remote.url(), &token).await?;
-    contract(&mut worker).await?;
+    everything(&mut worker).await?;
     assert!(worker.terminate().await?.success());
     Ok(())
 }
@@ -137,7 +394,7 @@ async fn images_from_rust() -> Result<()> {
     let token = project.new_token("images").await?;
     let proxy = project.connect(remote.url(), &token).await?;
     let client = Client::builder(proxy.url()).build()?;
-    contract(&mut RustClient(client.clone())).await?;
+    everything(&mut RustClient(client.clone())).await?;
 
     // By its own names for things.
     let half = Transform {
@@ -199,5 +456,72 @@ async fn images_look_as_those_of_sharp() -> Result<()> {
         unlike.join("\n")
     );
     assert_eq!(cases.len(), CASES);
+    Ok(())
+}
+
+/// Rounds of uploads until the remote is killed.
+const KILLS: u64 = 20;
+
+#[tokio::test]
+async fn images_loses_no_acknowledged_upload_to_a_kill() -> Result<()> {
+    let project = Project::new(&[])?;
+    // Each is another: what follows the end of a PNG is no part of its picture.
+    let picture = |number: u64| -> Result<Vec<u8>> {
+        let mut bytes = STANDARD.decode(PIXEL)?;
+        bytes.resize(50_000, (number % 251) as u8);
+        Ok(bytes)
+    };
+    let mut acknowledged = 0u64;
+    for round in 0..=KILLS {
+        let mut remote = project.serve(Access::Off).await?;
+        let hosted = Client::builder(remote.url()).build()?.images("IMAGES").hosted();
+        let page = hosted
+            .list(&ListOptions {
+                limit: Some(1000),
+                ..ListOptions::default()
+            })
+            .await?;
+        // Whatever was acknowledged is there, whole; at most the one that nobody heard of may be there, too.
+        let found = page.images.len() as u64;
+        assert!(
+            found == acknowledged || found == acknowledged + 1,
+            "round {round}: {acknowledged} uploads were acknowledged, {found} are there"
+        );
+        for number in found.saturating_sub(2)..found {
+            let bytes = hosted.image(&format!("n{number}")).await?.bytes().await?;
+            assert!(
+                bytes == Some(picture(number)?),
+                "round {round}: image {number} is another"
+            );
+        }
+        acknowledged = found;
+        if round == KILLS {
+            break;
+        }
+        let uploads = async {
+            loop {
+                let options = UploadOptions {
+                    id: Some(format!("n{acknowledged}")),
+                    ..UploadOptions::default()
+                };
+                match hosted.upload(picture(acknowledged)?, &options).await {
+                    Ok(_) => acknowledged += 1,
+                    Err(_) => break Ok::<_, anyhow::Error>(()),
+                }
+            }
+        };
+        let kill = async {
+            // Another moment each time: between an upload's arrival and its answer lie some milliseconds.
+            tokio::time::sleep(Duration::from_micros(2_000 + (round * 3_791) % 40_000)).await;
+            remote.kill().await
+        };
+        let (uploaded, killed) = tokio::join!(uploads, kill);
+        uploaded?;
+        killed?;
+    }
+    assert!(
+        acknowledged > KILLS / 2,
+        "only {acknowledged} uploads were acknowledged"
+    );
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::hosts::Hosts;
 use crate::error::{CliError, Kind};
 
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 14] = [
     (
         "wrangler.jsonc",
         include_str!("../../../../../examples/guestbook/wrangler.jsonc"),
@@ -28,6 +28,10 @@ const FILES: [(&str, &str); 13] = [
     (
         "src/page.html",
         include_str!("../../../../../examples/guestbook/src/page.html"),
+    ),
+    (
+        "src/pictures.js",
+        include_str!("../../../../../examples/guestbook/src/pictures.js"),
     ),
     (
         "src/private-network.js",

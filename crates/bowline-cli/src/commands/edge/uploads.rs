@@ -1,6 +1,6 @@
 //! Uploads, run in workerd as they are.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bowline_binding::{BoxFuture, WireService, WorkerForm};
@@ -98,16 +98,7 @@ impl std::fmt::Debug for Held {
 
 /// Writes an upload's modules into `folder`, as the project that it is.
 fn unpack(upload: Upload, folder: &Path) -> anyhow::Result<Project> {
-    for module in &upload.modules {
-        let name = Path::new(&module.name);
-        let inside = name.components().all(|part| matches!(part, Component::Normal(_)));
-        anyhow::ensure!(inside, "`{}` is no name of a module", module.name);
-        let file = folder.join(name);
-        if let Some(parent) = file.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(file, &module.bytes)?;
-    }
+    upload.write(folder)?;
     let bindings = upload.bindings.into_iter().filter_map(|entry| {
         let name = entry["name"].as_str()?.to_owned();
         let kind = if entry["raw"] == true {

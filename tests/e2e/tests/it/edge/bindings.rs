@@ -7,7 +7,7 @@ use bowline_e2e::upstream;
 use bowline_e2e::worker::TestWorker;
 use serde_json::json;
 
-use crate::{ai, miniflare, service};
+use crate::{ai, images, miniflare, service};
 
 #[tokio::test]
 async fn wrangler_dev_gets_right_answers_from_every_binding() -> Result<()> {
@@ -28,10 +28,22 @@ async fn wrangler_dev_gets_right_answers_from_every_binding() -> Result<()> {
     assert_eq!(made["name"], "notes", "{made}");
     let listed = worker.ok("art.list", json!({})).await?;
     assert!(listed.to_string().contains("notes"), "{listed}");
+    images::contract(&mut worker).await?;
+    images::hosted(&mut worker).await?;
 
     // All of it went through the edge, on both flows, and no second session was needed.
     let log = worker.log().await?;
-    for name in ["DB", "VEC", "MAIL", "VPC", "SVC", "PLAIN", "CUSTOMERS", "ART"] {
+    for name in [
+        "DB",
+        "VEC",
+        "MAIL",
+        "VPC",
+        "SVC",
+        "PLAIN",
+        "CUSTOMERS",
+        "ART",
+        "IMAGES",
+    ] {
         assert!(log.iter().any(|line| line.contains(name)), "{name}: {log:?}");
     }
     assert!(!log.iter().any(|line| line.starts_with("session")), "{log:?}");
@@ -56,6 +68,8 @@ async fn the_uploaded_worker_itself_gives_the_same_answers() -> Result<()> {
     service::service(&mut worker, true).await?;
     let made = worker.ok("art.create", json!({"name": "notes"})).await?;
     assert_eq!(made["name"], "notes", "{made}");
+    images::contract(&mut worker).await?;
+    images::hosted(&mut worker).await?;
     assert_eq!(worker.signal("INT").await?.code(), Some(130));
     Ok(())
 }

@@ -5,6 +5,7 @@ mod access;
 mod bindings;
 mod changes;
 mod commands;
+mod dispatch;
 mod readme;
 mod session;
 mod tools;
