@@ -5,7 +5,8 @@ use std::process::Stdio;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::run::{cargo, check, test_peers};
+use crate::run::cargo;
+use crate::test::{ENVIRONMENT, FEATURES, build_for_tests};
 
 /// An area is a name prefix of end-to-end tests.
 const AREAS: &[(&str, &str)] = &[
@@ -28,7 +29,7 @@ const AREAS: &[(&str, &str)] = &[
     ),
     (
         "dispatch",
-        "test(service_and_dispatch) | package(bowline-dispatch)",
+        "test(service_and_dispatch) | test(/^edge::dispatch/) | package(bowline-dispatch)",
     ),
     ("images", "test(/^images::/) | package(bowline-images)"),
     ("client", "test(rust_client) | package(bowline-client)"),
@@ -45,7 +46,7 @@ const AREAS: &[(&str, &str)] = &[
     ),
     (
         "session",
-        "test(/^edge::/) | test(/^session::/) | test(/^proxy_worker::/) | package(bowline-edge) | package(bowline-api) | package(bowline-session)",
+        "test(/^edge::/) | test(/^session::/) | test(/^refresh::/) | test(/^kills::/) | test(/^deployed::/) | test(/^proxy_worker::/) | package(bowline-edge) | package(bowline-api) | package(bowline-session)",
     ),
     ("workerd", "package(bowline-workerd)"),
     ("recipes", "test(/^recipes::/)"),
@@ -60,8 +61,7 @@ pub(crate) struct ConformanceArgs {
 
 /// Runs the areas and ends with the line `N passed, N failed`.
 pub(crate) fn run(args: &ConformanceArgs) -> anyhow::Result<()> {
-    test_peers()?;
-    check(&mut cargo(["build", "--workspace", "--bins", "--tests"]))?;
+    build_for_tests()?;
     let filter = AREAS
         .iter()
         .filter(|(name, _)| args.area.iter().any(|area| area == name))
@@ -72,6 +72,8 @@ pub(crate) fn run(args: &ConformanceArgs) -> anyhow::Result<()> {
         "nextest",
         "run",
         "--workspace",
+        "--features",
+        FEATURES,
         "--no-fail-fast",
         // Some tests are lists of cases and say how many.
         "--success-output",
@@ -81,6 +83,7 @@ pub(crate) fn run(args: &ConformanceArgs) -> anyhow::Result<()> {
         "-E",
         &filter,
     ])
+    .envs(ENVIRONMENT)
     .stdout(Stdio::inherit())
     .stderr(Stdio::piped())
     .output()

@@ -73,7 +73,7 @@ pub(crate) fn npm(folder: &Path, package: &str, lock: &str) -> anyhow::Result<()
 
 /// What the end-to-end tests need from Debian. `pg_lsclusters` comes with PostgreSQL, whose own programs are in no path.
 pub(crate) fn test_peers() -> anyhow::Result<()> {
-    debian(&[
+    let mut packages = missing(&[
         ("node", "nodejs"),
         ("npm", "npm"),
         ("git", "git"),
@@ -82,40 +82,40 @@ pub(crate) fn test_peers() -> anyhow::Result<()> {
         ("setpriv", "util-linux"),
         ("python3", "python3"),
         ("go", "golang-go"),
-    ])?;
+    ]);
     // A library of Go's is a package of its own, in source.
     if !Path::new("/usr/share/gocode/src/github.com/coreos/go-oidc").exists() {
-        install(&["golang-github-coreos-go-oidc-dev"])?;
+        packages.push("golang-github-coreos-go-oidc-dev");
     }
     // Debian keeps the part that makes environments in a package of its own.
     if !works("python3", &["-c", "import ensurepip"]) {
-        install(&["python3-venv"])?;
+        packages.push("python3-venv");
     }
-    Ok(())
+    install(&packages)
 }
 
 /// Debian packages for programs that are not there yet: `(program, package)`.
-pub(crate) fn debian(needed: &[(&str, &str)]) -> anyhow::Result<()> {
-    let missing: Vec<&str> = needed
+pub(crate) fn debian(needed: &[(&str, &'static str)]) -> anyhow::Result<()> {
+    install(&missing(needed))
+}
+
+/// The packages of the programs that cannot be found.
+fn missing(needed: &[(&str, &'static str)]) -> Vec<&'static str> {
+    let found = |program: &str| {
+        let script = format!("command -v {program} || command -v /usr/sbin/{program}");
+        works("sh", &["-c", &script])
+    };
+    needed
         .iter()
-        .filter(|(program, _)| {
-            !works(
-                "sh",
-                &[
-                    "-c",
-                    &format!("command -v {program} || command -v /usr/sbin/{program}"),
-                ],
-            )
-        })
+        .filter(|(program, _)| !found(program))
         .map(|(_, package)| *package)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    install(&missing)
+        .collect()
 }
 
 fn install(packages: &[&str]) -> anyhow::Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
     eprintln!("installing {}", packages.join(", "));
     let mut update = Command::new("apt-get");
     check(update.args(["update", "-qq"]))?;

@@ -4,8 +4,11 @@ use clap::Args;
 
 use crate::run::{cargo, check, test_peers, works};
 
-/// What builds the models that run in the process.
-const EMBEDDED: &str = "bowline/embedded-models";
+/// Everything is tested with the models that run in the process. Without them the dependencies have other features, and all of
+/// the workspace would be compiled twice; what is different then is linted.
+pub(crate) const FEATURES: &str = "bowline/embedded-models";
+/// Threads of models spin while they wait, and would starve each other.
+pub(crate) const ENVIRONMENT: [(&str, &str); 1] = [("RAYON_NUM_THREADS", "1")];
 
 /// Run every test.
 #[derive(Debug, Args)]
@@ -17,34 +20,45 @@ pub(crate) struct TestArgs {
 
 /// Builds everything once, then runs unit, integration and end-to-end tests with nextest, and doc tests.
 pub(crate) fn run(args: &TestArgs) -> anyhow::Result<()> {
-    test_peers()?;
+    build_for_tests()?;
     if !works("cargo", &["nextest", "--version"]) {
         check(&mut cargo(["install", "cargo-nextest", "--locked"]))?;
     }
-    // The end-to-end tests run the program itself, which nextest does not build. With the tests, so that dependencies have the
-    // features they have there and are compiled once.
-    check(&mut cargo(["build", "--workspace", "--bins", "--tests"]))?;
-    check(cargo(["nextest", "run", "--workspace"]).args(&args.runner))?;
+    check(
+        cargo(["nextest", "run", "--workspace", "--features", FEATURES])
+            .args(&args.runner)
+            .envs(ENVIRONMENT),
+    )?;
     if args.runner.is_empty() {
-        // What only runs with real models, and what is built otherwise then.
+        check(&mut cargo([
+            "test",
+            "--workspace",
+            "--doc",
+            "--quiet",
+            "--features",
+            FEATURES,
+        ]))?;
+    }
+    Ok(())
+}
+
+/// Builds the program and every test, and meanwhile installs what the tests talk to.
+///
+/// The end-to-end tests run the program itself, which nextest does not build. It is built with the tests, so that dependencies
+/// have the features they have there and are compiled once.
+pub(crate) fn build_for_tests() -> anyhow::Result<()> {
+    std::thread::scope(|scope| {
+        let peers = scope.spawn(test_peers);
         check(&mut cargo([
             "build",
             "--workspace",
             "--bins",
             "--tests",
             "--features",
-            EMBEDDED,
+            FEATURES,
         ]))?;
-        // One thread: their workers spin and would starve each other.
-        check(
-            cargo(["nextest", "run", "--workspace", "--features", EMBEDDED])
-                .args([
-                    "-E",
-                    "test(with_models) | package(bowline-models) | package(bowline-ai)",
-                ])
-                .env("RAYON_NUM_THREADS", "1"),
-        )?;
-        check(&mut cargo(["test", "--workspace", "--doc", "--quiet"]))?;
-    }
-    Ok(())
+        peers
+            .join()
+            .map_err(|_| anyhow::anyhow!("installing what the tests need panicked"))?
+    })
 }

@@ -10,11 +10,13 @@ use serde_json::Value;
 use crate::run::{cargo, root};
 
 /// Crates that do no I/O and know no clock.
-const PURE: [&str; 4] = [
+const PURE: [&str; 6] = [
     "capnweb-proto",
     "bowline-wire",
     "bowline-access",
     "bowline-secret",
+    "bowline-vectors",
+    "bowline-pixels",
 ];
 /// What a pure crate must not depend on, even indirectly.
 const IMPURE: [&str; 4] = ["tokio", "hyper", "mio", "socket2"];

@@ -9,14 +9,15 @@ use bowline_binding::{
 use serde_json::{Map, Value};
 
 use crate::options::Get;
-
-/// The longest name of a Worker: a DNS label, as Cloudflare has it.
-const LONGEST_NAME: usize = 63;
+use crate::uploads::Uploads;
 
 /// A namespace.
 #[derive(Debug)]
 pub(crate) struct Config {
-    folder: PathBuf,
+    namespace: String,
+    /// Where Workers lie that nobody uploaded.
+    folder: Option<PathBuf>,
+    uploads: Uploads,
     pub(crate) workers: Arc<dyn WorkerHost>,
     outbound: Option<Outbound>,
 }
@@ -29,7 +30,8 @@ struct Outbound {
 
 impl Config {
     pub(crate) fn parse(entry: &Value, resources: &Resources) -> Result<Self, ConfigError> {
-        let namespace = text(entry, "namespace")?.unwrap_or_default();
+        let namespace = text(entry, "namespace")?.unwrap_or_default().to_owned();
+        let uploads = Uploads::new(&resources.state);
         let path = |key: &str, given: &str| {
             let path = resources.project.join(given);
             if path.exists() {
@@ -41,13 +43,16 @@ impl Config {
                 ))
             }
         };
-        let folder = text(entry, "folder")?.ok_or_else(|| {
+        let folder = text(entry, "folder")?
+            .map(|folder| path("folder", folder))
+            .transpose()?;
+        if folder.is_none() && !uploads.has(&namespace) {
             let problem = format!(
-                "is missing: name the folder with the Workers of namespace \"{namespace}\" in bowline.jsonc, one folder each"
+                "is missing: name the folder with the Workers of namespace \"{namespace}\" in bowline.jsonc, one folder each, \
+                 or make the namespace and upload Workers to it inside `bowline edge`"
             );
-            ConfigError::new("folder", problem)
-        })?;
-        let folder = path("folder", folder)?;
+            return Err(ConfigError::new("folder", problem));
+        }
         let workers = resources
             .workers
             .clone()
@@ -78,7 +83,9 @@ impl Config {
             }
         };
         Ok(Self {
+            namespace,
             folder,
+            uploads,
             workers,
             outbound,
         })
@@ -86,17 +93,10 @@ impl Config {
 
     /// The Worker that a call is for.
     pub(crate) fn find(&self, get: Get) -> Result<WorkerSpec, BindingError> {
-        let safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        let name = get.name.as_str();
-        let project = self.folder.join(name);
-        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(safe) || !project.is_dir() {
-            // Cloudflare's text.
-            return Err(BindingError::new(
-                ErrorKind::Invalid,
-                "dispatch",
-                "Worker not found.",
-            ));
-        }
+        // Cloudflare's text.
+        let project = self
+            .project(&get.name)
+            .ok_or_else(|| BindingError::new(ErrorKind::Invalid, "dispatch", "Worker not found."))?;
         let given = get
             .options
             .and_then(|options| options.outbound)
@@ -114,6 +114,15 @@ impl Config {
             entrypoint: None,
             props: None,
             outbound,
+        })
+    }
+
+    /// Where a Worker lies: an uploaded one hides one of the folder.
+    fn project(&self, name: &str) -> Option<PathBuf> {
+        let uploaded = self.uploads.find(&self.namespace, name);
+        uploaded.or_else(|| {
+            let folder = self.folder.as_ref().filter(|_| crate::is_name(name))?;
+            Some(folder.join(name)).filter(|project| project.is_dir())
         })
     }
 }

@@ -112,6 +112,15 @@ async fn names() {
             "{name}"
         );
     }
+    // An upload hides what the folder has, and is there at once.
+    let uploads = crate::Uploads::new(namespace.folder.path());
+    uploads.create("n").unwrap();
+    uploads.put("n", "one", "v1", |_| Ok(())).unwrap();
+    let spec = found(json!({"name": "one"})).await.unwrap();
+    assert_eq!(spec.project, namespace.folder.path().join("dispatch/n/one/v1"));
+    assert!(uploads.delete("n", "one").unwrap());
+    let spec = found(json!({"name": "one"})).await.unwrap();
+    assert_eq!(spec.project, namespace.folder.path().join("customers/one"));
     // What is added later is there.
     std::fs::create_dir(namespace.folder.path().join("customers/two")).unwrap();
     found(json!({"name": "two"})).await.unwrap();
@@ -176,6 +185,10 @@ async fn outbound() {
 #[test]
 fn what_is_no_namespace() {
     let namespace = Namespace::new();
+    crate::Uploads::new(namespace.folder.path())
+        .create("made")
+        .unwrap();
+    namespace.build(&json!({"namespace": "made"})).unwrap();
     for (entry, part) in [
         (json!({"namespace": "n"}), "`folder`: is missing"),
         (json!({"folder": "nowhere"}), "does not exist"),

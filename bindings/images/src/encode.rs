@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use bowline_pixels::Jpeg;
 use image::DynamicImage;
 use webp::{AnimEncoder, AnimFrame, PixelLayout, WebPConfig};
 
@@ -65,19 +66,13 @@ fn jpeg(pixels: &DynamicImage, output: &Output, exif: Option<&[u8]>) -> Result<V
     };
     let side = |side: u32| u16::try_from(side).map_err(Refusal::unwritable);
     let (width, height) = (side(opaque.width())?, side(opaque.height())?);
-    let mut bytes = Vec::new();
-    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, output.quality());
-    let progressive = PROGRESSIVE.contains(&area(&opaque));
-    encoder.set_progressive(progressive);
-    // jpeg-encoder 0.7.1 writes wrong colors when a baseline with fewer of them than pixels is optimized.
-    encoder.set_optimized_huffman_tables(progressive);
-    if let Some(exif) = exif {
-        encoder.add_exif_metadata(exif).map_err(Refusal::unwritable)?;
-    }
-    encoder
-        .encode(opaque.as_bytes(), width, height, jpeg_encoder::ColorType::Rgb)
-        .map_err(Refusal::unwritable)?;
-    Ok(bytes)
+    let jpeg = Jpeg {
+        quality: output.quality(),
+        progressive: PROGRESSIVE.contains(&area(&opaque)),
+        exif,
+    };
+    jpeg.write(opaque.as_bytes(), width, height)
+        .map_err(Refusal::unwritable)
 }
 
 fn png(pixels: &DynamicImage, palette: bool, watch: &Watch) -> Result<Vec<u8>, Refusal> {

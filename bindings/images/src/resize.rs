@@ -1,7 +1,6 @@
 //! Cutting, scaling and padding.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use bowline_pixels::{Crop, Resizer};
 use image::DynamicImage;
 
 use crate::error::Refusal;
@@ -29,7 +28,7 @@ pub(crate) fn resize(
         }
         gravity => Window::new(size, plan.keep, gravity),
     };
-    let mut resizer = Resizer::new();
+    let mut resizer = Resizer::default();
     picture.each(|pixels| {
         watch.check()?;
         if plan.scaled != size || plan.keep != (f64::from(size.0), f64::from(size.1)) {
@@ -55,28 +54,24 @@ pub(crate) fn scale(
     window: &Window,
     to: (u32, u32),
 ) -> Result<DynamicImage, Refusal> {
-    let fails = |error: &dyn std::fmt::Display| Refusal::internal("a picture could not be resized", error);
     let (samples, channels) = picture::samples(pixels);
-    let kind = if channels == 4 {
-        PixelType::U8x4
-    } else {
-        PixelType::U8x3
+    let size = (pixels.width(), pixels.height());
+    let part = Crop {
+        left: window.left,
+        top: window.top,
+        width: window.width,
+        height: window.height,
     };
-    let source =
-        ImageRef::new(pixels.width(), pixels.height(), samples, kind).map_err(|error| fails(&error))?;
-    let mut scaled = Image::new(to.0, to.1, kind);
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
-        .crop(window.left, window.top, window.width, window.height);
-    resizer
-        .resize(&source, &mut scaled, &options)
-        .map_err(|error| fails(&error))?;
-    let samples = scaled.into_vec();
-    Ok(if channels == 4 {
-        picture::rgba(to.0, to.1, samples)
+    let scaled = if channels == 4 {
+        resizer
+            .rgba(samples, size, part, to)
+            .map(|samples| picture::rgba(to.0, to.1, samples))
     } else {
-        picture::rgb(to.0, to.1, samples)
-    })
+        resizer
+            .rgb(samples, size, part, to)
+            .map(|samples| picture::rgb(to.0, to.1, samples))
+    };
+    scaled.map_err(|error| Refusal::internal("a picture could not be resized", &error))
 }
 
 /// A picture on a larger canvas, which shows beside it and not through it.

@@ -1,6 +1,6 @@
 //! Which part of a picture to keep when it is to be cut: what stands out, or where most is to be seen.
 
-use fast_image_resize::Resizer;
+use bowline_pixels::Resizer;
 use image::DynamicImage;
 
 use crate::error::Refusal;
@@ -29,7 +29,7 @@ pub(crate) fn window(pixels: &DynamicImage, keep: (f64, f64), gravity: Gravity) 
         height,
     };
     let opaque = DynamicImage::ImageRgb8(pixels.to_rgb8());
-    let copy = scale(&mut Resizer::new(), &opaque, &whole, small)?;
+    let copy = scale(&mut Resizer::default(), &opaque, &whole, small)?;
     let (samples, _) = picture::samples(&copy);
     let map = Map::new(samples, small.0 as usize, small.1 as usize);
     let score: Box<dyn Fn(&Part) -> f64> = match gravity {

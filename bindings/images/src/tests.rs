@@ -352,13 +352,12 @@ async fn orientation_is_carried_out_and_only_the_copyright_stays() {
     fields.iter().for_each(|field| writer.push_field(field));
     let mut block = Cursor::new(Vec::new());
     writer.write(&mut block, false).unwrap();
-    let mut jpeg = Vec::new();
-    let mut encoder = jpeg_encoder::Encoder::new(&mut jpeg, 95);
-    encoder.add_exif_metadata(block.get_ref()).unwrap();
-    let pixels = two_halves(40, 20);
-    encoder
-        .encode(pixels.as_bytes(), 40, 20, jpeg_encoder::ColorType::Rgb)
-        .unwrap();
+    let jpeg = bowline_pixels::Jpeg {
+        quality: 95,
+        progressive: false,
+        exif: Some(block.get_ref()),
+    };
+    let jpeg = jpeg.write(two_halves(40, 20).as_bytes(), 40, 20).unwrap();
 
     let answer = output(&jpeg, json!([]), "image/jpeg").await;
     let made = answer.picture();

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError};
 
-use crate::config::{Ann, Metric};
-use crate::graph::Graph;
+use bowline_vectors::{Graph, Metric, square};
+
+use crate::config::Ann;
 use crate::index::Shared;
-use crate::lane::square;
 use crate::state::{Indexed, State};
 
 /// Vectors added at a time, and the fewest loose ones that are worth it.

@@ -3,39 +3,13 @@
 use std::collections::HashSet;
 
 use bowline_binding::ConfigError;
+use bowline_vectors::Metric;
 use serde_json::Value;
 
 /// The largest number of dimensions.
 pub(crate) const MAX_DIMENSIONS: usize = 1536;
 /// The largest number of metadata indexes.
 pub(crate) const MAX_METADATA_INDEXES: usize = 10;
-
-/// How closeness is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Metric {
-    Cosine,
-    Euclidean,
-    DotProduct,
-}
-
-impl Metric {
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        match text {
-            "cosine" => Some(Self::Cosine),
-            "euclidean" => Some(Self::Euclidean),
-            "dot-product" => Some(Self::DotProduct),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Cosine => "cosine",
-            Self::Euclidean => "euclidean",
-            Self::DotProduct => "dot-product",
-        }
-    }
-}
 
 /// What a metadata index holds; values of another type are not in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +140,7 @@ impl Config {
 
     /// Lanes of a vector.
     pub(crate) fn lanes(&self) -> usize {
-        self.dimensions.div_ceil(crate::lane::WIDTH)
+        self.dimensions.div_ceil(bowline_vectors::WIDTH)
     }
 }
 

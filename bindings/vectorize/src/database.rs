@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use bowline_vectors::Metric;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value};
 
 use crate::column::Column;
-use crate::config::{Config, Metric, PropertyType};
+use crate::config::{Config, PropertyType};
 use crate::rows::json;
 use crate::store::{Existing, Mutation, Vector};
 

@@ -16,13 +16,14 @@ use std::time::Duration;
 
 use bowline_binding::{ConfigError, Credential, Resources, url};
 use bowline_upstream::{Http, Waits};
+use bowline_vectors::Metric;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use self::point::{Point, fields, point_id};
 use self::server::Server;
-use crate::config::{Ann, Config, Metric};
+use crate::config::{Ann, Config};
 use crate::error::VectorizeError;
 use crate::store::{Existing, Info, Match, Mutation, Origin, Query, ReturnMetadata, Store, Vector};
 

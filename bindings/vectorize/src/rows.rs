@@ -4,11 +4,10 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use bowline_vectors::{Lane, Metric, WIDTH, dot, inverse_norm, pack, pack_into, square, squared_distance};
 use serde_json::{Map, Value};
 
 use crate::column::{Column, Scalar, indexed_only};
-use crate::config::Metric;
-use crate::lane::{Lane, WIDTH, dot, inverse_norm, pack, pack_into, square, squared_distance};
 use crate::store::Vector;
 
 /// Slots of one block of memory. Blocks are never moved, so that growth copies nothing.

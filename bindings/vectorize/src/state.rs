@@ -3,12 +3,12 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use bowline_vectors::{Graph, pack};
+
 use crate::config::Config;
 use crate::database::Step;
 use crate::error::VectorizeError;
 use crate::filter::Filter;
-use crate::graph::Graph;
-use crate::lane::pack;
 use crate::rows::{Hit, Row, Rows};
 use crate::store::{Match, Mutation, Origin, Query, ReturnMetadata, Vector};
 

@@ -9,10 +9,12 @@ use bowline_gateway::{Gateway, GatewayOptions, Mode, now};
 use bowline_secret::Secret;
 use serde_json::json;
 
+use crate::deployed::TeamDomain;
 use crate::stand::StandError;
 
 /// The organisation's team domain. It does not exist; clients go by the words in it.
 const TEAM_DOMAIN: &str = "https://bowline.cloudflareaccess.com";
+pub(crate) const TEAM_HOST: &str = "bowline.cloudflareaccess.com";
 /// The application that a new store has for every host.
 const APPLICATION: &str = "everything";
 /// The policy by which people could log in.
@@ -110,6 +112,11 @@ impl Access {
             AccessMode::Off => &self.open,
             AccessMode::ServiceAuth | AccessMode::Login => &self.guard,
         }
+    }
+
+    /// The team domain, whatever the mode.
+    pub(crate) fn team_domain(&self) -> TeamDomain {
+        TeamDomain(self.guard.clone())
     }
 
     /// Changes it for the next request.

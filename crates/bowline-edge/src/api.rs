@@ -11,14 +11,14 @@ use crate::control::{self, Control};
 use crate::credential::{Shown, shown};
 use crate::faults::{Action, Step};
 use crate::stand::{HANG, StandError, State};
-use crate::{answers, upload};
+use crate::{answers, dispatch, upload};
 
 /// Where the API is.
 const BASE: &str = "/client/v4";
 /// The header of an upload that carries the session token.
 const UPLOAD_TOKEN: &str = "cf-preview-upload-config-token";
 /// The largest body of a small call.
-const SMALL: usize = 64 * 1024;
+pub(crate) const SMALL: usize = 64 * 1024;
 /// The longest name of a Worker: a DNS label.
 const LONGEST_NAME: usize = 63;
 
@@ -35,6 +35,11 @@ enum Call {
     Subdomain,
     Register,
     Upload(String),
+    Deploy(String),
+    Publish(String),
+    /// Of a Worker of the account's own, of which none is kept.
+    Secrets,
+    Dispatch(dispatch::Call),
 }
 
 /// Why a request is no call.
@@ -74,6 +79,12 @@ impl Call {
             ("GET", ["workers", "subdomain"]) => Ok(Self::Subdomain),
             ("PUT", ["workers", "subdomain"]) => Ok(Self::Register),
             ("POST", ["workers", "scripts", name, "edge-preview"]) => Ok(Self::Upload((*name).to_owned())),
+            ("PUT", ["workers", "scripts", name]) => Ok(Self::Deploy((*name).to_owned())),
+            ("POST", ["workers", "scripts", name, "subdomain"]) => Ok(Self::Publish((*name).to_owned())),
+            ("GET", ["workers", "scripts", _, "secrets"]) => Ok(Self::Secrets),
+            (_, ["workers", "dispatch", "namespaces", rest @ ..]) => dispatch::Call::parse(method, rest)
+                .map(Self::Dispatch)
+                .ok_or(NoRoute::Path),
             _ => Err(NoRoute::Path),
         }
     }
@@ -82,8 +93,10 @@ impl Call {
         match self {
             Self::Accounts | Self::Memberships => Step::Api,
             Self::Session => Step::Session,
-            Self::Subdomain | Self::Register => Step::Subdomain,
-            Self::Upload(_) => Step::Upload,
+            Self::Subdomain | Self::Register | Self::Publish(_) => Step::Subdomain,
+            Self::Upload(_) | Self::Deploy(_) => Step::Upload,
+            Self::Dispatch(call) if call.uploads() => Step::Upload,
+            Self::Dispatch(_) | Self::Secrets => Step::Api,
         }
     }
 
@@ -95,6 +108,10 @@ impl Call {
             Self::Subdomain => "subdomain",
             Self::Register => "register",
             Self::Upload(_) => "upload",
+            Self::Deploy(_) => "deploy",
+            Self::Publish(_) => "publish",
+            Self::Dispatch(_) => "dispatch",
+            Self::Secrets => "secrets",
         }
     }
 }
@@ -140,7 +157,7 @@ impl Api {
             "at": "api", "call": name, "method": method, "path": path, "user_agent": agent,
             "status": response.status().as_u16(),
         });
-        if let Some(Call::Upload(script)) = &call {
+        if let Some(Call::Upload(script) | Call::Deploy(script) | Call::Publish(script)) = &call {
             entry["script"] = script.as_str().into();
         }
         state.note(entry);
@@ -188,26 +205,24 @@ impl Api {
             }
             Call::Subdomain if !state.is_registered() => answers::coded(10007),
             Call::Subdomain => answers::success(json!({ "subdomain": options.subdomain })),
-            Call::Register => {
-                let body = collect_boxed(request.into_body(), SMALL).await;
-                let asked = body
-                    .ok()
-                    .and_then(|body| serde_json::from_slice::<Value>(&body).ok());
-                match asked {
-                    Some(asked) if asked["subdomain"].is_string() => {
-                        state.register();
-                        answers::success(json!({ "subdomain": options.subdomain }))
-                    }
-                    _ => answers::error(StatusCode::BAD_REQUEST, 10021, "the body has no text `subdomain`"),
+            Call::Register => match small(request).await {
+                Some(asked) if asked["subdomain"].is_string() => {
+                    state.register();
+                    answers::success(json!({ "subdomain": options.subdomain }))
                 }
-            }
+                _ => invalid("the body has no text `subdomain`"),
+            },
             Call::Upload(script) => return self.upload(script, request).await,
+            Call::Deploy(script) => self.deploy(script, request).await,
+            Call::Publish(script) => self.publish(script, request).await,
+            // wrangler asks before it uploads into a dispatch namespace, too, and takes this code for "none".
+            Call::Secrets => answers::error(StatusCode::NOT_FOUND, 10007, "This Worker does not exist"),
+            Call::Dispatch(call) => return call.answer(state, request).await,
         })
     }
 
     async fn upload(&self, script: &str, request: Request<Body>) -> Result<Response<Body>, StandError> {
         let state = &self.0;
-        let invalid = |problem: &str| answers::error(StatusCode::BAD_REQUEST, 10021, problem);
         let (parts, body) = request.into_parts();
         if state
             .sessions
@@ -219,10 +234,8 @@ impl Api {
         if !state.is_registered() {
             return Ok(answers::coded(10063));
         }
-        let label =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
-        if script.is_empty() || script.len() > LONGEST_NAME || !script.bytes().all(label) {
-            return Ok(invalid("the Worker's name cannot be part of a host name"));
+        if !is_label(script) {
+            return Ok(invalid(NO_LABEL));
         }
         let upload = match upload::read(script, &parts.headers, body).await {
             Ok(upload) => upload,
@@ -239,6 +252,57 @@ impl Api {
             Err(problem) => invalid(&problem),
         })
     }
+
+    /// A Worker that stays. Nobody reaches it before it is published.
+    async fn deploy(&self, script: &str, request: Request<Body>) -> Response<Body> {
+        if !is_label(script) {
+            return invalid(NO_LABEL);
+        }
+        let (parts, body) = request.into_parts();
+        let deployed = match upload::read(script, &parts.headers, body).await {
+            Ok(upload) => self.0.deploy(upload).await,
+            Err(problem) => Err(problem),
+        };
+        match deployed {
+            Ok(()) => answers::success(json!({ "id": script })),
+            Err(problem) => invalid(&problem),
+        }
+    }
+
+    /// Whether a Worker that stays answers at its host.
+    async fn publish(&self, script: &str, request: Request<Body>) -> Response<Body> {
+        if !self.0.is_registered() {
+            return answers::coded(10063);
+        }
+        let asked = small(request).await;
+        let Some(enabled) = asked.as_ref().and_then(|asked| asked["enabled"].as_bool()) else {
+            return invalid("the body has no boolean `enabled`");
+        };
+        if self.0.deployed.publish(script, enabled) {
+            answers::success(json!({ "enabled": enabled }))
+        } else {
+            invalid(&format!("there is no Worker `{script}` on this account"))
+        }
+    }
+}
+
+const NO_LABEL: &str = "the Worker's name cannot be part of a host name";
+
+/// Whether a Worker may be called this: it is the first label of its host.
+fn is_label(script: &str) -> bool {
+    let label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    (1..=LONGEST_NAME).contains(&script.len()) && script.bytes().all(label)
+}
+
+/// What is wrong with a call, for whoever made it.
+fn invalid(problem: &str) -> Response<Body> {
+    answers::error(StatusCode::BAD_REQUEST, 10021, problem)
+}
+
+/// The body of a small call.
+async fn small(request: Request<Body>) -> Option<Value> {
+    let body = collect_boxed(request.into_body(), SMALL).await.ok()?;
+    serde_json::from_slice(&body).ok()
 }
 
 /// A failure of our own.

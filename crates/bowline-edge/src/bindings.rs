@@ -5,8 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bowline_binding::{Binding, Registry, Resources};
 use bowline_config::BindingEntry;
+use bowline_dispatch::Uploads;
 use bowline_remote::Router;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use crate::Upload;
+use crate::dispatch::MODULES;
 
 /// What answers for uploaded bindings.
 ///
@@ -39,6 +43,19 @@ impl Bindings {
         }
     }
 
+    /// The Workers uploaded into dispatch namespaces, where the binding finds them.
+    pub(crate) fn uploads(&self) -> Uploads {
+        Uploads::new(&self.resources.state)
+    }
+
+    fn unknown(&self, name: &str, kind: &str, instead: &str) -> String {
+        let known: Vec<_> = self.registry.iter().map(|descriptor| descriptor.kind).collect();
+        format!(
+            "binding {name}: the stand-in has nothing of the type `{kind}`; it has {}. {instead}",
+            known.join(", ")
+        )
+    }
+
     /// A router for the entries of an upload's `bindings`.
     ///
     /// # Errors
@@ -53,14 +70,13 @@ impl Bindings {
     }
 
     fn binding(&self, name: &str, kind: &str, uploaded: &Value) -> Result<Arc<dyn Binding>, String> {
-        let Some(descriptor) = self.registry.kind(kind) else {
-            let known: Vec<_> = self.registry.iter().map(|descriptor| descriptor.kind).collect();
-            return Err(format!(
-                "binding {name}: the stand-in has nothing of the type `{kind}`; it has {}. Leave `remote` out, or run the tool \
-                 against the real service",
-                known.join(", ")
-            ));
-        };
+        let descriptor = self.registry.kind(kind).ok_or_else(|| {
+            self.unknown(
+                name,
+                kind,
+                "Leave `remote` out, or run the tool against the real service",
+            )
+        })?;
         let configured = self
             .entries
             .iter()
@@ -87,6 +103,45 @@ impl Bindings {
         built.insert(key, Arc::downgrade(&binding));
         Ok(binding)
     }
+}
+
+/// The wrangler configuration that an upload was made from, as far as it says what is run.
+pub(crate) fn configuration(upload: &Upload, bindings: &Bindings) -> Result<Value, String> {
+    let mut lists: Map<String, Value> = Map::new();
+    let mut vars = Map::new();
+    for binding in &upload.bindings {
+        let (name, kind) = (text(binding, "name"), text(binding, "type"));
+        match kind {
+            "plain_text" => {
+                vars.insert(name.to_owned(), text(binding, "text").into());
+            }
+            "json" => {
+                vars.insert(name.to_owned(), binding["json"].clone());
+            }
+            kind => {
+                let descriptor = bindings.registry.kind(kind).ok_or_else(|| {
+                    bindings.unknown(name, kind, "Variables (`vars`) are kept as well; secrets are not")
+                })?;
+                let mut entry = binding.as_object().cloned().unwrap_or_default();
+                entry.retain(|key, _| !["name", "type"].contains(&key.as_str()));
+                entry.insert(descriptor.name_key.to_owned(), name.into());
+                let list = lists
+                    .entry(descriptor.wrangler_key)
+                    .or_insert_with(|| Value::Array(Vec::new()));
+                if let Value::Array(list) = list {
+                    list.push(Value::Object(entry));
+                }
+            }
+        }
+    }
+    let mut members = json!({
+        "name": upload.script, "main": format!("{MODULES}/{}", upload.main_module), "vars": vars,
+        "compatibility_date": upload.compatibility_date, "compatibility_flags": upload.compatibility_flags,
+    });
+    if let Value::Object(members) = &mut members {
+        members.extend(lists);
+    }
+    Ok(members)
 }
 
 fn text<'a>(entry: &'a Value, key: &str) -> &'a str {

@@ -57,11 +57,13 @@ impl Service for Edge {
             // Nothing but the address of a tail protects it.
             None if host == state.tail_host() => state.tails.accept(request),
             None => {
-                state
-                    .access
-                    .gateway()
-                    .call(&*self.previews, connection, request)
-                    .await
+                let gateway = state.access.gateway();
+                // A preview is asked for by its token, at the host of a Worker that stays, too.
+                let deployed = state.script(&host).filter(|_| !has_token(&request));
+                match deployed.and_then(|script| state.deployed.find(script)) {
+                    Some(worker) => gateway.call(&*worker, connection, request).await,
+                    None => gateway.call(&*self.previews, connection, request).await,
+                }
             }
         };
         state.note(json!({
@@ -160,6 +162,16 @@ fn host(request: &Request<Body>) -> String {
     let given = given.or_else(|| request.uri().host()).unwrap_or_default();
     let host = given.rsplit_once(':').map_or(given, |(host, _)| host);
     host.to_ascii_lowercase()
+}
+
+/// Whether a request names a preview.
+fn has_token(request: &Request<Body>) -> bool {
+    let mut pairs = request.uri().query().unwrap_or_default().split('&');
+    request.headers().contains_key(PREVIEW_TOKEN)
+        || pairs.any(|pair| {
+            pair.split_once('=')
+                .is_some_and(|(name, _)| name == PREVIEW_PARAMETER)
+        })
 }
 
 /// Takes the preview token out of a request: whoever answers must not see it.

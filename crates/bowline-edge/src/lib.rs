@@ -17,6 +17,8 @@ mod bindings;
 mod certificates;
 mod control;
 mod credential;
+mod deployed;
+mod dispatch;
 mod edge;
 mod faults;
 mod isolation;

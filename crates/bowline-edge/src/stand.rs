@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bowline_access_store::StoreError;
+use bowline_binding::WireService;
+use bowline_dispatch::Uploads;
 use bowline_gateway::GatewayError;
 use bowline_remote::Router;
 use bowline_secret::Secret;
@@ -13,6 +15,7 @@ use serde_json::Value;
 
 use crate::access::{Access, AccessMode, AccessPair};
 use crate::bindings::Bindings;
+use crate::deployed::Deployed;
 use crate::faults::{Faults, Step, Strike};
 use crate::journal::Journal;
 use crate::tail::Tails;
@@ -74,6 +77,9 @@ pub enum StandError {
     /// The gate.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// The files of uploaded Workers.
+    #[error("keep uploaded Workers")]
+    Files(#[from] std::io::Error),
 }
 
 /// A stand-in: an API and an edge over one state. Cheap to clone.
@@ -93,6 +99,9 @@ pub(crate) struct State {
     pub(crate) tickets: Tokens<()>,
     pub(crate) previews: Tokens<Preview>,
     pub(crate) tails: Tails,
+    pub(crate) deployed: Deployed,
+    /// Workers uploaded into dispatch namespaces.
+    pub(crate) uploads: Uploads,
     /// The bindings of the last upload, whose endpoints are served.
     latest: Mutex<Arc<Router>>,
     pair: AccessPair,
@@ -122,6 +131,7 @@ impl Stand {
         let (access, pair) = Access::new(options.access).await?;
         Ok(Self(Arc::new(State {
             registered: AtomicBool::new(options.registered),
+            uploads: options.bindings.uploads(),
             options,
             access,
             pair,
@@ -132,6 +142,7 @@ impl Stand {
             tickets: Tokens::default(),
             previews: Tokens::default(),
             tails: Tails::default(),
+            deployed: Deployed::default(),
             latest: Mutex::default(),
         })))
     }
@@ -217,7 +228,7 @@ impl State {
         let script = upload.script.clone();
         let answers = match &self.options.run {
             None => Answers::Bindings(Arc::clone(&router)),
-            Some(run) => match run.run(upload, Arc::clone(&router)).await {
+            Some(run) => match run.run(upload, Arc::clone(&router), None).await {
                 Ok(running) => Answers::Worker(Box::new(running)),
                 Err(problem) => return Ok(Err(problem)),
             },
@@ -236,6 +247,30 @@ impl State {
         let token = self.previews.issue(preview, self.options.preview_lifetime)?;
         let tail_url = tail.map(|tail| format!("wss://{}/{tail}", self.tail_host()));
         Ok(Ok(NewPreview { token, tail_url }))
+    }
+
+    /// Puts a Worker on the account. The error is for whoever deployed it.
+    pub(crate) async fn deploy(&self, upload: Upload) -> Result<(), String> {
+        let run = self.options.run.as_ref().ok_or(
+            "a Worker that stays judges its own requests, so it has to be run: start the stand-in with --workerd",
+        )?;
+        let script = upload.script.clone();
+        if !self.deployed.has_room_for(&script) {
+            return Err("this stand-in has no room for another Worker that stays".to_owned());
+        }
+        let router = Arc::new(self.options.bindings.router(&upload.bindings)?);
+        router.mounted(&self.options.api_origin);
+        let fetches: Arc<dyn WireService> = Arc::new(self.access.team_domain());
+        let running = run.run(upload, Arc::clone(&router), Some(fetches)).await?;
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = router;
+        self.deployed.put(script, running);
+        Ok(())
+    }
+
+    /// The name of the Worker that `host` belongs to.
+    pub(crate) fn script<'a>(&self, host: &'a str) -> Option<&'a str> {
+        let (script, rest) = host.split_once('.')?;
+        (rest == self.host("").trim_start_matches('.')).then_some(script)
     }
 
     /// Lets the faults at `step` strike. `None`: go on.

@@ -1,6 +1,7 @@
-//! The upload of a preview: `multipart/form-data` with `metadata`, modules, and `wrangler-session-config`.
+//! An upload, of a preview or into a dispatch namespace: `multipart/form-data` with `metadata`, modules, and for a preview
+//! `wrangler-session-config`.
 
-use bowline_binding::{Body, BoxFuture};
+use bowline_binding::{Body, BoxFuture, WireService};
 use bowline_gateway::Guarded;
 use bowline_remote::Router;
 use http::HeaderMap;
@@ -8,6 +9,7 @@ use http::header::CONTENT_TYPE;
 use http_body_util::{BodyDataStream, BodyExt};
 use hyper::body::Bytes;
 use multer::{Constraints, Multipart, SizeLimit};
+use std::path::{Component, Path};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -33,7 +35,7 @@ pub struct Module {
 /// An upload.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upload {
-    /// The Worker's name: the host's first label.
+    /// The Worker's name: of a preview, the host's first label.
     pub script: String,
     /// The name of the module that is run.
     pub main_module: String,
@@ -47,13 +49,40 @@ pub struct Upload {
     pub bindings: Vec<Value>,
 }
 
+impl Upload {
+    /// Writes the modules into `folder`, by their names. Blocks.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that leads elsewhere; the file system's.
+    pub fn write(&self, folder: &Path) -> std::io::Result<()> {
+        for module in &self.modules {
+            let name = Path::new(&module.name);
+            if !name.components().all(|part| matches!(part, Component::Normal(_))) {
+                let text = format!("`{}` is no name of a module", module.name);
+                return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, text));
+            }
+            let file = folder.join(name);
+            if let Some(parent) = file.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            std::fs::write(file, &module.bytes)?;
+        }
+        Ok(())
+    }
+}
+
 /// Runs an uploaded Worker as it is, where the stand-in would answer for its bindings itself.
 pub trait RunUpload: Send + Sync + 'static {
-    /// Runs `upload`, whose bindings `router` answers.
+    /// Runs `upload`, whose bindings `router` answers, and `fetches` what it fetches itself: without it, the internet does.
     ///
     /// # Errors
     /// A text for whoever uploaded: the Worker cannot be run.
-    fn run(&self, upload: Upload, router: Arc<Router>) -> BoxFuture<'_, Result<RunningUpload, String>>;
+    fn run(
+        &self,
+        upload: Upload,
+        router: Arc<Router>,
+        fetches: Option<Arc<dyn WireService>>,
+    ) -> BoxFuture<'_, Result<RunningUpload, String>>;
 }
 
 /// A Worker that runs, as something that answers requests. Dropping it ends the Worker.

@@ -14,7 +14,8 @@
 //!
 //! What is known of Cloudflare's side is what unmodified wrangler 4.164 does against stand-ins. Not compared with Cloudflare
 //! itself: how long tokens really live, where `exchange_url` and `tail_url` lead, whether a *deployed* Worker may have raw
-//! bindings, and the limits on uploads.
+//! bindings, and the limits on uploads. Which row of what is known is tested where, for ours and for wrangler's connector, stands in
+//! `tests/e2e/tests/it/session.rs`.
 //!
 //! Not here: the calls themselves (`bowline-api`), carrying requests (`bowline-proxy`), reading configurations and printing
 //! (`bowline-cli`).

@@ -14,6 +14,9 @@ use bowline_binding::{InnerBinding, WorkerForm};
 /// The socket that tells when workerd is ready.
 pub(crate) const ENTRY: &str = "entry";
 
+/// Whose requests the Worker's own `fetch()` makes, to whoever answers them. No binding can have this name.
+pub(crate) const FETCHES: &str = "fetch()";
+
 /// The module behind a dispatcher.
 const DISPATCHER: &str = "bowline-internal:dispatcher";
 
@@ -48,6 +51,8 @@ pub(crate) struct Config<'a> {
     pub(crate) native: &'a Path,
     /// Where the shim speaks wire form.
     pub(crate) wire: &'a Path,
+    /// Whether [`FETCHES`] go there, too.
+    pub(crate) fetches: bool,
     /// Whether a binding needs the shim.
     pub(crate) shim: bool,
     /// The source of npm capnweb, when the shim or the door needs it.
@@ -67,7 +72,7 @@ impl Config<'_> {
             .enumerate()
             .map(|(index, (binding, form))| exposed(index, binding, *form))
             .collect();
-        let user = worker(&self.user, exposed, outbound.is_some());
+        let user = worker(&self.user, exposed, outbound.is_some() || self.fetches);
         let mut services = vec![
             fields(&[("name", text("user")), ("worker", user)]),
             fields(&[("name", text("internet")), ("network", internet())]),
@@ -75,6 +80,9 @@ impl Config<'_> {
         if let Some(outbound) = outbound {
             let worker = worker(outbound, Vec::new(), false);
             services.push(fields(&[("name", text("outbound")), ("worker", worker)]));
+        } else if self.fetches {
+            let external = external(self.native, Some(FETCHES));
+            services.push(fields(&[("name", text("outbound")), ("external", external)]));
         }
         for (index, (binding, _)) in self.bindings.iter().enumerate() {
             services.push(fields(&[

@@ -13,7 +13,7 @@ use bowline_config::{BindingEntry, Project};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::config::{Config, Door, Script};
+use crate::config::{Config, Door, FETCHES, Script};
 use crate::listener::{Dialect, Listener};
 use crate::process::{Ended, Process};
 use crate::{OutputSink, RunnerError, Toolchain, modules};
@@ -31,6 +31,8 @@ pub struct RunnerOptions {
     pub services: HashMap<String, Arc<dyn WireService>>,
     /// The form of each kind, as the registry of kinds says.
     pub forms: fn(&str) -> Option<WorkerForm>,
+    /// Answers what the Worker itself fetches; without it that goes to the internet. A callee's [`Outbound`] comes first.
+    pub fetches: Option<Arc<dyn WireService>>,
     /// Where the Worker is served. Port 0 lets the system choose.
     pub listen: SocketAddr,
     /// Present for a Worker that is only called by others: it is not served at `listen` but at two sockets of its own.
@@ -86,8 +88,9 @@ impl Runner {
     pub async fn start(options: RunnerOptions) -> Result<Self, RunnerError> {
         let RunnerOptions {
             project,
-            services,
+            mut services,
             forms,
+            fetches,
             listen,
             callee,
             toolchain,
@@ -155,6 +158,8 @@ impl Runner {
                 std::io::Error::other(format!("its path is longer than {LONGEST_SOCKET_PATH} bytes")),
             ));
         }
+        let has_fetches = fetches.is_some();
+        services.extend(fetches.map(|fetches| (FETCHES.to_owned(), fetches)));
         let services = Arc::new(services);
         let native_listener = Listener::bind(&native, Dialect::Native, services.clone())
             .map_err(failed("listen for the Worker's bindings"))?;
@@ -186,6 +191,7 @@ impl Runner {
             },
             native: &native,
             wire: &wire,
+            fetches: has_fetches,
             shim,
             capnweb: capnweb.as_deref(),
         }

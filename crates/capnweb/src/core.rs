@@ -18,6 +18,9 @@ use crate::{Capability, Error, Limits, Promise, ReadableStream, Stub, Target, Va
 
 pub(crate) type WireValue = capnweb_proto::Value<Wire<Local>>;
 
+// So that values are turned from one into the other where they lie, without an allocation.
+const _: () = assert!(size_of::<WireValue>() == size_of::<Value>());
+
 /// A target that compares by identity.
 ///
 /// Dropping one may run code of the application, which may use this very session. So while a session is locked, those

@@ -55,6 +55,8 @@ enum Woke {
     Broken,
     /// What was fed does not go out.
     Stalled,
+    /// The application has been answered, and nothing else is ready.
+    Answered,
 }
 
 /// Runs a session to its end.
@@ -151,11 +153,8 @@ async fn pump(
                     return Poll::Ready(Woke::Command);
                 }
             }
-            // Nothing more is ready. What was just answered is likely to make the application call again, so that runs
-            // first, once: then its calls leave together with the releases of what they follow.
             if std::mem::take(&mut answered) {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+                return Poll::Ready(Woke::Answered);
             }
             // Whoever waits for answers that were settled elsewhere looks again.
             core.changed.notify_waiters();
@@ -199,6 +198,12 @@ async fn pump(
         });
         input = match woke.await {
             Woke::Command => continue,
+            // What was just answered is likely to make the application call again, so that runs first, once: then its calls
+            // leave together with the releases of what they follow.
+            Woke::Answered => {
+                tokio::task::yield_now().await;
+                continue;
+            }
             Woke::Stalled => {
                 let error = SessionError::Stalled(options.send_deadline);
                 return (Err(error), Error::new("Error", "the peer does not read"), None);

@@ -257,11 +257,10 @@ async fn send_next(stream: &ReadableStream, writer: &Writer) -> bool {
 
 /// A stream to write to: the peer's, or one of ours that the peer will write to.
 #[derive(Clone)]
-pub struct WritableStream(Drain);
+pub struct WritableStream(Arc<Drain>);
 
-#[derive(Clone)]
 enum Drain {
-    Remote(Arc<Remote>),
+    Remote(Remote),
     Local(Local),
 }
 
@@ -312,11 +311,11 @@ impl WritableStream {
     pub fn new(sink: impl Sink) -> Self {
         let guarded = Guarded { sink, ended: None };
         let target = SinkTarget(Arc::new(tokio::sync::Mutex::new(guarded)));
-        Self(Drain::Local(Local::new(Arc::new(target))))
+        Self::home(Arc::new(target))
     }
 
     pub(crate) fn remote(core: Arc<Core>, id: ImportId) -> Self {
-        Self(Drain::Remote(Arc::new(Remote {
+        Self(Arc::new(Drain::Remote(Remote {
             core,
             id,
             writer: OnceLock::new(),
@@ -324,26 +323,26 @@ impl WritableStream {
     }
 
     pub(crate) fn home(target: Arc<dyn Target>) -> Self {
-        Self(Drain::Local(Local::new(target)))
+        Self(Arc::new(Drain::Local(Local::new(target))))
     }
 
     pub(crate) fn import_of(&self, core: &Arc<Core>) -> Option<ImportId> {
-        match &self.0 {
+        match &*self.0 {
             Drain::Remote(remote) if Arc::ptr_eq(&remote.core, core) => Some(remote.id),
             _ => None,
         }
     }
 
     pub(crate) fn into_target(self) -> Arc<dyn Target> {
-        match self.0 {
-            Drain::Local(target) => target.into_target(),
+        match &*self.0 {
+            Drain::Local(target) => target.clone().into_target(),
             Drain::Remote(_) => Arc::new(Elsewhere(self)),
         }
     }
 
     /// Writes one chunk and waits for room for the next. Not cancel safe: the chunk may be on its way.
     pub async fn write(&self, chunk: Value) -> Result<(), Error> {
-        match &self.0 {
+        match &*self.0 {
             Drain::Remote(remote) => remote.writer().write(chunk).await,
             Drain::Local(target) => call(target, "write", Some(chunk)).await,
         }
@@ -351,7 +350,7 @@ impl WritableStream {
 
     /// Ends the stream and waits until everything has been taken.
     pub async fn close(&self) -> Result<(), Error> {
-        match &self.0 {
+        match &*self.0 {
             Drain::Remote(remote) => remote.writer().close().await,
             Drain::Local(target) => call(target, "close", None).await,
         }
@@ -359,7 +358,7 @@ impl WritableStream {
 
     /// Breaks the stream off.
     pub async fn abort(&self, reason: Error) {
-        match &self.0 {
+        match &*self.0 {
             Drain::Remote(remote) => remote.writer().abort(reason),
             Drain::Local(target) => {
                 let _ = call(target, "abort", Some(reason.into_value())).await;

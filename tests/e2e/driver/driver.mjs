@@ -1,8 +1,8 @@
 // Runs the test Worker under an unmodified miniflare and takes calls from standard input.
 //
 // One JSON document per line each way. The first line in is the setup:
-//   {"miniflare":4|5, "peers":FOLDER, "connection":URL | "folder":FOLDER, "deadline_ms":N}
-// (without a connection the Worker has miniflare's own D1 and nothing else),
+//   {"miniflare":4|5, "peers":FOLDER, "connection":URL | "d1":FOLDER | "artifacts":FOLDER, "deadline_ms":N}
+// (without a connection the Worker has miniflare's own D1 or Artifacts and nothing else),
 // which is answered by {"ready":true} or {"ready":false,"error":{…}}. Every further line is a call
 //   {"call":NAME, "args":{…}, "deadline_ms"?:N}
 // answered, in order, by {"call","ok","result"|"error"}. The end of standard input ends the program.
@@ -65,20 +65,20 @@ const options = {
 	},
 };
 
-/** miniflare's own D1, kept in `folder`. */
+/** miniflare's own D1 or Artifacts, kept in a folder. */
 const local = {
-	4: (folder) => ({
+	4: ({ d1 }) => ({
 		modules: [{ type: "ESModule", path: source, contents: readFileSync(source, "utf8") }],
 		modulesRoot: fileURLToPath(new URL(".", import.meta.url)),
 		compatibilityDate,
 		d1Databases: { DB: "main" },
-		d1Persist: folder,
+		d1Persist: d1,
 	}),
-	5: (folder) => {
+	5: ({ d1, artifacts }) => {
 		const remote = options[5]("http://127.0.0.1/");
-		remote.workers[0].config.env = { DB: { type: "d1", id: "main" } };
+		remote.workers[0].config.env = d1 ? { DB: { type: "d1", id: "main" } } : { ART: { type: "artifacts", namespace: "team" } };
 		delete remote.workers[0].dev;
-		return { ...remote, resourcePersistencePath: folder };
+		return { ...remote, resourcePersistencePath: d1 ?? artifacts };
 	},
 };
 
@@ -105,7 +105,7 @@ const setup = JSON.parse((await lines.next()).value);
 let runtime;
 try {
 	const { Miniflare } = createRequire(`${setup.peers}/`)(`miniflare-${setup.miniflare}`);
-	const chosen = setup.connection ? options[setup.miniflare](setup.connection) : local[setup.miniflare](setup.folder);
+	const chosen = setup.connection ? options[setup.miniflare](setup.connection) : local[setup.miniflare](setup);
 	runtime = new Miniflare({ ...chosen, host: "127.0.0.1", port: 0 });
 	await within(runtime.ready, setup.deadline_ms, "starting miniflare");
 	say({ ready: true });

@@ -231,13 +231,19 @@ const calls = {
 		return { total, states: tokens.map(({ state }) => state) };
 	},
 	"art.revokeToken": async (env, args) => (await env.ART.get(args.name)).revokeToken(args.token),
-	"art.log": async (env, args) => (await env.ART.get(args.name)).log(args.ref === undefined ? undefined : { ref: args.ref }),
+	"art.log": async (env, args) =>
+		(await env.ART.get(args.name)).log(args.options ?? (args.ref === undefined ? undefined : { ref: args.ref })),
 	"art.readCommit": async (env, args) => (await env.ART.get(args.name)).readCommit(args.hash),
 	"art.readTree": async (env, args) => (await env.ART.get(args.name)).readTree(args.hash),
 	"art.readFile": async (env, args) => {
 		const file = await (await env.ART.get(args.name)).readFile({ ref: args.ref, path: args.path });
 		return file && { type: file.type, text: await file.text() };
 	},
+	"art.readBlob": async (env, args) => {
+		const blob = await (await env.ART.get(args.name)).readBlob(args.hash);
+		return blob && { type: blob.type, text: await blob.text() };
+	},
+	"art.import": (env, args) => env.ART.import(args),
 
 	"dispatch.fetch": (env, args) => fetchThrough(env.CUSTOMERS.get(args.name, args.args, args.options), args),
 	"dispatch.call": (env, args) => env.CUSTOMERS.get(args.name)[args.method](...args.args),

@@ -125,9 +125,14 @@ impl Driver {
 
     /// Starts miniflare with a D1 of its own, kept in a folder, and no other binding.
     pub async fn with_own_d1(version: Miniflare, folder: &Path) -> Result<Self> {
+        Self::start_with(version, "d1", folder.to_str().context("a folder's name is text")?).await
+    }
+
+    /// Starts miniflare 5 with an Artifacts of its own, kept in a folder, and no other binding.
+    pub async fn with_own_artifacts(folder: &Path) -> Result<Self> {
         Self::start_with(
-            version,
-            "folder",
+            Miniflare::V5,
+            "artifacts",
             folder.to_str().context("a folder's name is text")?,
         )
         .await

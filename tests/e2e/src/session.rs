@@ -1,5 +1,6 @@
-//! `bowline connect` with a preview session, inside `bowline edge run`.
+//! `bowline` itself inside `bowline edge run`: `connect` with a preview session, and other commands of it.
 
+use std::ffi::{OsStr, OsString};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ const END: Duration = Duration::from_secs(5);
 /// A session, and the stand-in it is made at.
 #[derive(Debug)]
 pub struct Session {
-    /// `bowline edge run`, whose ready line is the one of `bowline connect` in it.
+    /// `bowline edge run`, whose ready line is the one of its command.
     pub program: Program,
     control: String,
 }
@@ -43,6 +44,30 @@ impl Drop for Session {
 impl Session {
     /// Starts a session for the project's configuration. `edge` are further arguments of the stand-in.
     pub async fn start(project: &Project, edge: &[&str]) -> Result<Self> {
+        let program = program::bowline()?;
+        let folder = project.folder();
+        Self::of(project, edge, |port| {
+            let listen = format!("127.0.0.1:{port}");
+            let connect = [
+                program.as_os_str(),
+                "connect".as_ref(),
+                "--json".as_ref(),
+                "--listen".as_ref(),
+                listen.as_ref(),
+                "--config".as_ref(),
+                folder.as_os_str(),
+            ];
+            connect.map(OsStr::to_owned).into()
+        })
+        .await
+    }
+
+    /// Starts a command inside that serves the port it is given, and says so as `bowline connect --json` does.
+    pub async fn of(
+        project: &Project,
+        edge: &[&str],
+        inside: impl FnOnce(u16) -> Vec<OsString>,
+    ) -> Result<Self> {
         // The endpoint knows itself by its port, which therefore has to be the same inside and outside.
         let port = {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -57,10 +82,7 @@ impl Session {
             .arg("--state")
             .arg(project.state())
             .arg("--")
-            .arg(program::bowline()?)
-            .args(["connect", "--json", "--listen", &format!("127.0.0.1:{port}")])
-            .arg("--config")
-            .arg(project.folder())
+            .args(inside(port))
             .env("HOME", project.folder())
             .env("CLOUDFLARE_API_TOKEN", API_TOKEN);
         let program = Program::start(command).await?;
@@ -116,6 +138,22 @@ impl Session {
             .iter()
             .filter(|entry| entry["at"] == "api" && entry["call"] == wanted);
         Ok(count.count())
+    }
+
+    /// What the API answered since the last time its log was taken, one text a call: `session 200`, `upload 502` …
+    pub async fn api(&self) -> Result<Vec<String>> {
+        let entries = self.control(Method::DELETE, "/log", "").await?;
+        let entries = entries.as_array().context("a list")?;
+        let calls = entries.iter().filter(|entry| entry["at"] == "api");
+        Ok(calls
+            .map(|entry| {
+                format!(
+                    "{} {}",
+                    entry["call"].as_str().unwrap_or_default(),
+                    entry["status"]
+                )
+            })
+            .collect())
     }
 
     /// One statement on the D1 binding `DB`, as workerd sends it.

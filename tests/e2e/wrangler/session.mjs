@@ -1,6 +1,21 @@
 // wrangler's own connector of remote bindings, step by step. Steps come as JSON in the first argument; each prints one line
 // `step {…}` with what came of it and what the stand-in heard meanwhile.
+import { spawnSync } from "node:child_process";
+
 import { startRemoteProxySession } from "wrangler";
+
+// A process that does not trust the edge is one that was started without its authority.
+if (process.env.E2E_UNTRUSTING && process.env.NODE_EXTRA_CA_CERTS) {
+	delete process.env.NODE_EXTRA_CA_CERTS;
+	process.exit(spawnSync(process.execPath, process.argv.slice(1), { stdio: "inherit" }).status);
+}
+
+// The connector refreshes after 50 minutes and tries again after one. Nobody waits that long here.
+const { setTimeout: patience } = globalThis;
+globalThis.setTimeout = Object.assign((then, wait, ...rest) => {
+	const long = process.env.E2E_HASTE && wait >= 40 * 60_000 ? 1500 : wait;
+	return patience(then, process.env.E2E_HASTE && wait === 60_000 ? 1500 : long, ...rest);
+}, patience);
 
 const control = process.env.BOWLINE_EDGE_CONTROL;
 const headers = { authorization: `Bearer ${process.env.CLOUDFLARE_API_TOKEN}` };
@@ -43,13 +58,13 @@ async function request(session, { binding = "PLAIN", method = "GET", within = 20
 }
 
 /** An RPC session: how the upgrade went. */
-function upgrade(session, { binding = "PLAIN" } = {}) {
+function upgrade(session, { binding = "PLAIN", within = 20_000 } = {}) {
 	const url = new URL(session.remoteProxyConnectionString);
 	url.protocol = "ws:";
 	url.searchParams.set("MF-Binding", binding);
 	return new Promise((resolve) => {
 		const socket = new WebSocket(url);
-		const timer = setTimeout(() => resolve({ hung: true }), 20_000);
+		const timer = setTimeout(() => resolve({ hung: true }), within);
 		const done = (result) => {
 			clearTimeout(timer);
 			socket.close();
@@ -68,6 +83,18 @@ async function until(session, { status = 418, within = 30_000 }) {
 		if (answer.status === status || Date.now() > end) return answer;
 		await new Promise((resolve) => setTimeout(resolve, 50));
 	}
+}
+
+/** Waits until the API has answered `what`, while requests go on: every answer of the API, and the statuses of the requests. */
+async function hear(session, { what, within = 30_000 }) {
+	const end = Date.now() + within;
+	const [api, statuses] = [[], new Set()];
+	while (!api.includes(what) && Date.now() < end) {
+		statuses.add((await request(session)).status);
+		api.push(...(await heard()).filter((line) => !line.startsWith("edge")));
+		await new Promise((resolve) => patience(resolve, 20));
+	}
+	return { api, statuses: [...statuses] };
 }
 
 /** An error with its causes, and the notes in which wrangler puts the API's own words. */
@@ -90,6 +117,7 @@ const steps = {
 	together: (step) => Promise.all(Array.from({ length: step.count }, () => request(session, step))),
 	upgrade: (step) => upgrade(session, step),
 	until: (step) => until(session, step),
+	hear: (step) => hear(session, step),
 	faults: (step) => ask("PUT", "/faults", step.faults.join("\n")),
 	access: (step) => ask("PUT", "/access", step.mode),
 	expire: (step) => ask("POST", `/expire/${step.what}`),

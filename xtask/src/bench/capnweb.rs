@@ -94,12 +94,14 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
         // put on one core. Under any other load there is work for two.
         let core = (load.name == "sequential").then_some("0");
         let all = format!("0-{}", cores - 1);
-        for server in [&js_server, &rust_server] {
+        for server in [&js_server, &rust_server, &echo_plain] {
             peers::pin(server.id(), core.unwrap_or(&all))?;
         }
         let mut racing: Vec<&Pairing<'_>> = pairings.iter().collect();
-        if load.name == "concurrent" {
-            racing.extend(&echoes);
+        match load.name {
+            "sequential" => racing.push(&echoes[0]),
+            "concurrent" => racing.extend(&echoes),
+            _ => {}
         }
         let mut rates = interleave(&racing, load, core)?.into_iter();
         let mut next = || rates.next().unwrap_or(f64::NAN);
@@ -120,6 +122,10 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
             js_js,
             Goal::AtLeast(1.0),
         ));
+        if load.name == "sequential" {
+            // What the kernel takes for a message there and one back.
+            bare.push(row("Rust<->Rust", "bare echo", rust_rust, next(), Goal::None));
+        }
         if load.name == "concurrent" {
             bare.push(row(
                 "Rust<->Rust",

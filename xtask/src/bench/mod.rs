@@ -2,6 +2,7 @@
 
 mod access;
 mod ai;
+mod artifacts;
 mod capnweb;
 mod client;
 mod images;
@@ -31,6 +32,12 @@ enum Area {
     },
     /// Workers AI through the whole line against straight at the model server.
     Ai {
+        /// Print one JSON object a row.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Clone and push at Artifacts against `git http-backend`.
+    Artifacts {
         /// Print one JSON object a row.
         #[arg(long)]
         json: bool,
@@ -98,6 +105,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let (rows, json) = match &args.area {
         Area::Access { json } => (access::run()?, *json),
         Area::Ai { json } => (ai::run()?, *json),
+        Area::Artifacts { json } => (artifacts::run()?, *json),
         Area::Proxy { json } => (proxy::run()?, *json),
         Area::Capnweb { json } => (capnweb::run()?, *json),
         Area::Vectorize { json, vectors, alone } => (vectorize::run(*vectors, *alone)?, *json),

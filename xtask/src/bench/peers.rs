@@ -192,17 +192,25 @@ pub(crate) fn start_nginx(
 ) -> anyhow::Result<Peer> {
     let file = folder.join("nginx.conf");
     std::fs::write(&file, config)?;
-    let start = Instant::now();
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .arg("-c")
         .arg(&file)
         .arg("-e")
-        .arg(folder.join("error.log"))
+        .arg(folder.join("error.log"));
+    listening(command, address)
+        .with_context(|| std::fs::read_to_string(folder.join("error.log")).unwrap_or_default())
+}
+
+/// Starts a server that was told to listen on `address`, and waits until it does.
+pub(crate) fn listening(mut command: Command, address: SocketAddr) -> anyhow::Result<Peer> {
+    let start = Instant::now();
+    let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .context("start nginx")?;
+        .with_context(|| format!("start {command:?}"))?;
     let mut peer = Peer {
         child,
         target: Target {
@@ -214,10 +222,7 @@ pub(crate) fn start_nginx(
     };
     while TcpStream::connect(address).is_err() {
         if start.elapsed() > Duration::from_secs(5) || matches!(peer.child.try_wait(), Ok(Some(_))) {
-            bail!(
-                "nginx does not listen: {}",
-                std::fs::read_to_string(folder.join("error.log")).unwrap_or_default()
-            );
+            bail!("{command:?} does not listen");
         }
         thread::sleep(Duration::from_micros(200));
     }

@@ -6,13 +6,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bowline_vectors::Metric;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::server::garbage;
 use crate::column::{cut, indexed_only, indexed_value};
-use crate::config::{Config, MetadataIndex, Metric, PropertyType};
+use crate::config::{Config, MetadataIndex, PropertyType};
 use crate::error::VectorizeError;
 use crate::rows;
 use crate::store::{Match, Query, ReturnMetadata, Vector};

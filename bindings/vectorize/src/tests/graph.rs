@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::config::{Ann, Config, Metric, Mutations};
+use bowline_vectors::Metric;
+
+use crate::config::{Ann, Config, Mutations};
 use crate::embedded::Embedded;
 use crate::rows::Rows;
 use crate::store::{Existing, Origin, Query, ReturnMetadata, Store as _, Vector};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use bowline_vectors::Metric;
 use proptest::prelude::*;
 
-use crate::config::Metric;
 use crate::rows::Rows;
 use crate::store::Vector;
 

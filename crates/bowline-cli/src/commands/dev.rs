@@ -142,6 +142,7 @@ pub(super) async fn start(
         project,
         services,
         forms: |kind| REGISTRY.kind(kind).map(|descriptor| descriptor.worker),
+        fetches: None,
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         callee: None,
         toolchain,

@@ -203,6 +203,7 @@ async fn start(
         project,
         services,
         forms: options.forms,
+        fetches: None,
         listen: ([127, 0, 0, 1], 0).into(),
         callee: Some(Callee {
             entrypoint: spec.entrypoint.clone(),

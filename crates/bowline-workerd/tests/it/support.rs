@@ -237,6 +237,7 @@ async fn start_within(
                 .kind(kind)
                 .map(|descriptor| descriptor.worker)
         },
+        fetches: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         callee: None,
         toolchain,

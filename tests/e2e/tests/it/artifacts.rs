@@ -1,6 +1,7 @@
 //! Artifacts against real git clients.
 
 mod contract;
+mod simulator;
 
 use std::path::Path;
 

@@ -14,7 +14,7 @@ use bowline_e2e::worker::TestWorker;
 use serde_json::{Value, json};
 
 /// A project with an HTTP upstream, and its remote.
-async fn remote() -> Result<(Project, Program)> {
+pub(crate) async fn remote() -> Result<(Project, Program)> {
     let http = upstream::http_echo().await?;
     let project = Project::new(&[http.to_string()])?;
     let mut serve = project.with_toolchain(&["serve", "--json", "--listen", "127.0.0.1:0"])?;

@@ -1,6 +1,36 @@
-//! Preview sessions of ours against the stand-in edge: every row of the tables of expiry, changes and errors.
+//! Preview sessions against the stand-in edge: what is known of how Cloudflare's are made, refused, kept and changed, and where
+//! each row is tested, for ours and for wrangler's connector.
+//!
+//! | row | ours | unmodified wrangler 4.164 |
+//! |---|---|---|
+//! | the calls and their order; exchange of the session token, whose failures are silent | `bowline-api` `calls`; `retried_while_starting` | `edge::bindings`, `edge::session::session_tokens_are_exchanged…` |
+//! | no subdomain (10007) | `retried_while_starting` | `edge::session::a_subdomain_is_registered…` |
+//! | no account named | `bowline-api` `the_only_account_is_found` | `edge::session::a_wrong_token_is_refused…` |
+//! | a subdomain that is no name | `every_failure_to_start…`: refused | `edge::changes`: called at 127.0.0.1 |
+//! | three attempts, at once and after a second; network errors, 5xx | `bowline-api` `what_is_temporary…`; `refresh` | `edge::session::failures_that_pass…` |
+//! | 429 with `Retry-After`; more than a minute | `bowline-api` `retry_after_is_obeyed`, the lifecycle's; `refresh` | the same; `failures_that_stay…` |
+//! | a call that hangs, 30 s | `refresh` | `edge::session::a_hung_upload…` |
+//! | 9106, 10000, 10405, 10021, 10063, HTML | `every_failure_to_start…` | `edge::session::failures_that_stay…` |
+//! | 10049 at an upload | `retried_while_starting`, `refresh`, `bindings_change…` | `failures_that_pass…`, `bindings_change…` |
+//! | expiry: 400, the words, no mark; on rpc, too | `many_that_find…`, `upgrades_find…` | `edge::session::expired_tokens…` |
+//! | expiry: the words in an application's own 400 | `bowline-proxy` `only_the_edges_own_word…` | it refreshes (read in its text) |
+//! | expiry: 1031 | `a_products_own_session…` | `edge::session::expired_tokens…` |
+//! | five failures together | one renewal: `many_that_find…`, the lifecycle's | five |
+//! | renewed before it ends, at 50 minutes | `refresh`; a day of it: `bowline-session` `lifecycle` | `edge::session::a_session_is_refreshed…`, its timers made short |
+//! | a renewal fails: the old token is used, tried again | `an_outage…`, `refresh`, `kills`, the lifecycle's | `edge::session::a_session_is_refreshed…` |
+//! | bindings change | `bindings_change…` | `edge::session::bindings_change…`, `edge::changes` |
+//! | an update fails | goes on with the old one: `bindings_change…` | pauses: `edge::session::bindings_change…` |
+//! | code changes: no call | nothing follows code | `edge::changes` |
+//! | the edge resets; an rpc session is cut | `kills` | `edge::session::expired_tokens…` |
+//! | the edge's certificate is not trusted | `an_edge_that_is_not_trusted…` | `edge::session::an_edge_that_is_not_trusted…` |
+//! | Access: modes, right, wrong and no token | `deployed`, `access_client` | `edge::access` |
+//! | tail | `the_log_of_the_proxy_worker…` | `edge::bindings` |
+//!
+//! Not tested: what wrangler does with a request that breaks off while its token changes (read in its text: GET and HEAD are
+//! sent again, others get 503); ours keeps the old token, so that nothing breaks off.
 
-use std::time::{Duration, Instant};
+use std::ffi::OsString;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bowline_e2e::client::Outgoing;
@@ -16,7 +46,7 @@ use serde_json::{Value, json};
 use crate::{miniflare, service};
 
 /// A project with one D1 binding.
-fn project() -> Result<Project> {
+pub(crate) fn project() -> Result<Project> {
     let d1 = json!([{"binding": "DB", "database_name": "main", "database_id": "main", "remote": true}]);
     let wrangler =
         json!({"name": "app", "main": "worker.mjs", "compatibility_date": "2026-07-01", "d1_databases": d1});
@@ -233,6 +263,13 @@ async fn every_failure_to_start_has_its_exit_code_and_next_step() -> Result<()> 
             5,
             "could not be reached",
         ),
+        // wrangler would call 127.0.0.1, by a quirk of URLs; ours says what is wrong with the name.
+        (
+            &["--subdomain", "no:dns"][..],
+            &[][..],
+            5,
+            "`app.no:dns.workers.dev` is not a host",
+        ),
         (
             &[][..],
             &["CLOUDFLARE_API_TOKEN=wrong"][..],
@@ -270,6 +307,35 @@ async fn every_failure_to_start_has_its_exit_code_and_next_step() -> Result<()> 
 }
 
 #[tokio::test]
+async fn an_edge_that_is_not_trusted_is_told_by_every_call() -> Result<()> {
+    let project = Project::new(&["127.0.0.1:1".to_owned()])?;
+    let bowline = program::bowline()?;
+    let session = Session::of(&project, &["--no-tail"], |port| {
+        let connect = format!("-u NODE_EXTRA_CA_CERTS {} connect --json", bowline.display());
+        let listen = format!(
+            "--listen 127.0.0.1:{port} --config {}",
+            project.folder().display()
+        );
+        let words = format!("env {connect} {listen}");
+        words.split(' ').map(OsString::from).collect()
+    })
+    .await?;
+    let says = "certificate";
+    let answer = session.sql("SELECT 1").await?;
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    assert!(answer.text().contains(says), "{}", answer.text());
+    let mut worker = Driver::start(Miniflare::V5, session.url()).await?;
+    let error = worker
+        .error("svc.call", json!({"method": "add", "args": [1, 2]}))
+        .await?;
+    assert!(
+        error["message"].as_str().unwrap_or_default().contains(says),
+        "{error}"
+    );
+    worker.stop().await
+}
+
+#[tokio::test]
 async fn retried_while_starting() -> Result<()> {
     let project = project()?;
     let faults = [
@@ -284,13 +350,12 @@ async fn retried_while_starting() -> Result<()> {
     session.ok().await
 }
 
-/// Kills and resumes: tokens end, the API and the edge break off, in every order, again and again.
+/// Tokens end, the API and the edge break off, one after the other, with the program's own pauses. (Many more in `kills`.)
 #[tokio::test]
-async fn a_hundred_mishaps() -> Result<()> {
+async fn mishaps_in_a_row() -> Result<()> {
     let project = project()?;
     let session = Session::start(&project, &[]).await?;
-    let start = Instant::now();
-    for round in 0..100 {
+    for round in 0..10 {
         match round % 5 {
             0 => session.expire("previews").await?,
             1 => session.faults(&["session:reset*2"]).await?,
@@ -302,11 +367,6 @@ async fn a_hundred_mishaps() -> Result<()> {
         session
             .until(&what, async || Ok(session.sql("SELECT 1").await?.status == 200))
             .await?;
-        // A renewal by signal within a minute of the last is slowed down; that is not what this is about.
-        if start.elapsed() > Duration::from_secs(90) {
-            ensure!(round >= 20, "only {round} rounds in 90 s");
-            break;
-        }
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
 
 /// One small call as Cap'n Web writes it.
 const CALL: &str = r#"["push",["pipeline",0,["square"],[12345]]]"#;
-/// Messages under way.
+/// Messages under way, where they do not take turns.
 const WINDOW: usize = 64;
 /// As long as a round of the programs.
 const ROUND: Duration = Duration::from_millis(400);
@@ -37,7 +37,7 @@ pub(crate) struct ClientArgs {
     /// Not used; every client is told.
     #[arg(long)]
     http: String,
-    /// Only said again.
+    /// `sequential`: one message at a time.
     #[arg(long)]
     row: String,
     #[arg(long)]
@@ -80,7 +80,8 @@ pub(crate) fn client(args: &ClientArgs) -> anyhow::Result<()> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (mut socket, _) = client_async(&args.ws, stream).await?;
-        for _ in 0..WINDOW {
+        let window = if args.row == "sequential" { 1 } else { WINDOW };
+        for _ in 0..window {
             socket.feed(Message::text(CALL)).await?;
         }
         socket.flush().await?;

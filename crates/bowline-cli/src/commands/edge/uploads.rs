@@ -1,9 +1,9 @@
 //! Uploads, run in workerd as they are.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bowline_binding::{BoxFuture, WorkerForm};
+use bowline_binding::{BoxFuture, WireService, WorkerForm};
 use bowline_config::{BindingEntry, Project};
 use bowline_edge::{RunUpload, RunningUpload, Upload};
 use bowline_gateway::Origin;
@@ -30,7 +30,12 @@ impl Uploads {
         Self { folder, env }
     }
 
-    async fn start(&self, upload: Upload, router: Arc<Router>) -> anyhow::Result<RunningUpload> {
+    async fn start(
+        &self,
+        upload: Upload,
+        router: Arc<Router>,
+        fetches: Option<Arc<dyn WireService>>,
+    ) -> anyhow::Result<RunningUpload> {
         let modules = super::folder().map_err(|error| anyhow::Error::msg(error.to_string()))?;
         let project = unpack(upload, modules.path())?;
         let toolchain = dev::toolchain(&self.folder, self.env)
@@ -43,6 +48,7 @@ impl Uploads {
                 RAW => Some(WorkerForm::Fetcher),
                 kind => REGISTRY.kind(kind).map(|descriptor| descriptor.worker),
             },
+            fetches,
             listen: (std::net::Ipv4Addr::LOCALHOST, 0).into(),
             callee: None,
             toolchain,
@@ -64,9 +70,14 @@ impl Uploads {
 }
 
 impl RunUpload for Uploads {
-    fn run(&self, upload: Upload, router: Arc<Router>) -> BoxFuture<'_, Result<RunningUpload, String>> {
+    fn run(
+        &self,
+        upload: Upload,
+        router: Arc<Router>,
+        fetches: Option<Arc<dyn WireService>>,
+    ) -> BoxFuture<'_, Result<RunningUpload, String>> {
         Box::pin(async move {
-            self.start(upload, router)
+            self.start(upload, router, fetches)
                 .await
                 .map_err(|error| format!("the uploaded Worker cannot be run: {error:#}"))
         })
@@ -87,16 +98,7 @@ impl std::fmt::Debug for Held {
 
 /// Writes an upload's modules into `folder`, as the project that it is.
 fn unpack(upload: Upload, folder: &Path) -> anyhow::Result<Project> {
-    for module in &upload.modules {
-        let name = Path::new(&module.name);
-        let inside = name.components().all(|part| matches!(part, Component::Normal(_)));
-        anyhow::ensure!(inside, "`{}` is no name of a module", module.name);
-        let file = folder.join(name);
-        if let Some(parent) = file.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(file, &module.bytes)?;
-    }
+    upload.write(folder)?;
     let bindings = upload.bindings.into_iter().filter_map(|entry| {
         let name = entry["name"].as_str()?.to_owned();
         let kind = if entry["raw"] == true {

@@ -3,6 +3,9 @@
 
 mod access;
 mod bindings;
+mod changes;
 mod commands;
+mod dispatch;
+mod readme;
 mod session;
 mod tools;

@@ -10,7 +10,11 @@ use serde_json::{Value, json};
 async fn steps(edge: &[&str], sent: Sent, steps: Value) -> Result<Vec<Value>> {
     let http = upstream::http_echo().await?;
     let project = Project::new(&[http.to_string()])?;
-    let mut inside = Inside::start(&project, edge, sent, &["session.mjs", &steps.to_string()]).await?;
+    steps_in(&project, edge, sent, steps).await
+}
+
+async fn steps_in(project: &Project, edge: &[&str], sent: Sent, steps: Value) -> Result<Vec<Value>> {
+    let mut inside = Inside::start(project, edge, sent, &["session.mjs", &steps.to_string()]).await?;
     let mut done = Vec::new();
     for _ in steps.as_array().context("a list")? {
         let line = inside.heard("step {").await?;
@@ -222,6 +226,36 @@ async fn expired_tokens_are_noticed_on_the_data_path() -> Result<()> {
     assert_eq!(result(14)["status"], 418, "{}", done[14]);
     // Five failures are five refreshes: a weakness of this connector, which the stand-in bears.
     assert_eq!(result(17)["status"], 418, "{}", done[17]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_edge_that_is_not_trusted_is_noticed_by_calls_alone() -> Result<()> {
+    let script = json!([{"do": "start"}, {"do": "request"}, {"do": "upgrade", "within": 3000}]);
+    let mut project = Project::new(&[upstream::http_echo().await?.to_string()])?;
+    project.variables.push(("E2E_UNTRUSTING", "1".to_owned()));
+    let done = steps_in(&project, &["--access", "off"], Sent::Right, script).await?;
+    assert_eq!((&done[0]["ok"], api(&done[0])), (&json!(true), USUAL.to_vec()));
+    assert_eq!(done[1]["result"]["status"], 500, "{}", done[1]);
+    assert_ne!(done[2]["result"]["open"], true, "{}", done[2]);
+    Ok(())
+}
+
+/// Its timer of 50 minutes, and the one of a minute after a failure, are made seconds.
+#[tokio::test]
+async fn a_session_is_refreshed_before_it_ends() -> Result<()> {
+    let script = json!([
+        {"do": "start"}, {"do": "hear", "what": "upload 200"},
+        {"do": "faults", "faults": ["session:status=503*3"]}, {"do": "hear", "what": "upload 200"},
+    ]);
+    let mut project = Project::new(&[upstream::http_echo().await?.to_string()])?;
+    project.variables.push(("E2E_HASTE", "1".to_owned()));
+    let done = steps_in(&project, &[], Sent::Right, script).await?;
+    // While it is refreshed, and when that fails, the old token is used.
+    assert_eq!(done[1]["result"], json!({"api": USUAL, "statuses": [418]}));
+    let calls = [&["session 503"; 3][..], &USUAL].concat();
+    assert_eq!(done[3]["result"], json!({"api": calls, "statuses": [418]}));
+    assert!(done[3]["ms"].as_u64().unwrap() >= 1500, "{}", done[3]);
     Ok(())
 }
 

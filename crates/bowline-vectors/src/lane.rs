@@ -1,21 +1,25 @@
 //! Values in the form that is computed on: whole lanes of eight, so that the compiler uses vector registers.
 
 /// Values of one lane.
-pub(crate) const WIDTH: usize = 8;
+pub const WIDTH: usize = 8;
 /// Lanes that are added up side by side: one sum alone would wait for itself.
 const SUMS: usize = 4;
 
 /// Eight values, aligned so that the compiler can keep them in one vector register.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(align(32))]
-pub(crate) struct Lane(pub(crate) [f32; WIDTH]);
+pub struct Lane(
+    /// The values.
+    pub [f32; WIDTH],
+);
 
 impl Lane {
-    pub(crate) const ZERO: Self = Self([0.0; WIDTH]);
+    /// Eight zeros.
+    pub const ZERO: Self = Self([0.0; WIDTH]);
 }
 
 /// Writes `values` over `lanes`, the rest zeros.
-pub(crate) fn pack_into(values: &[f32], lanes: &mut [Lane]) {
+pub fn pack_into(values: &[f32], lanes: &mut [Lane]) {
     lanes.fill(Lane::ZERO);
     for (lane, values) in lanes.iter_mut().zip(values.chunks(WIDTH)) {
         lane.0[..values.len()].copy_from_slice(values);
@@ -23,14 +27,14 @@ pub(crate) fn pack_into(values: &[f32], lanes: &mut [Lane]) {
 }
 
 /// `values` as `count` lanes.
-pub(crate) fn pack(values: &[f32], count: usize) -> Vec<Lane> {
+pub fn pack(values: &[f32], count: usize) -> Vec<Lane> {
     let mut lanes = vec![Lane::ZERO; count];
     pack_into(values, &mut lanes);
     lanes
 }
 
 /// 1 / length, or 0 for a vector without direction.
-pub(crate) fn inverse_norm(lanes: &[Lane]) -> f32 {
+pub fn inverse_norm(lanes: &[Lane]) -> f32 {
     let square = square(lanes);
     if square > 0.0 {
         (1.0 / square.sqrt()) as f32
@@ -40,16 +44,18 @@ pub(crate) fn inverse_norm(lanes: &[Lane]) -> f32 {
 }
 
 /// The square of the length.
-pub(crate) fn square(lanes: &[Lane]) -> f64 {
+pub fn square(lanes: &[Lane]) -> f64 {
     let values = lanes.iter().flat_map(|lane| lane.0);
     values.map(|value| f64::from(value).powi(2)).sum()
 }
 
-pub(crate) fn dot(one: &[Lane], two: &[Lane]) -> f32 {
+/// The dot product.
+pub fn dot(one: &[Lane], two: &[Lane]) -> f32 {
     fold(one, two, |one, two| one * two)
 }
 
-pub(crate) fn squared_distance(one: &[Lane], two: &[Lane]) -> f32 {
+/// The square of the distance.
+pub fn squared_distance(one: &[Lane], two: &[Lane]) -> f32 {
     fold(one, two, |one, two| (one - two) * (one - two))
 }
 

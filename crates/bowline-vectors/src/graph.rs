@@ -6,8 +6,8 @@
 use anndists::dist::distances::Distance;
 use hnsw_rs::hnsw::Hnsw;
 
-use crate::config::Metric;
 use crate::lane::{Lane, square};
+use crate::metric::Metric;
 
 /// Neighbours of a vector in the graph (twice as many on the ground layer).
 const NEIGHBOURS: usize = 20;
@@ -18,10 +18,10 @@ const LAYERS: usize = 16;
 const HEAD: usize = 12;
 
 /// A coarse copy.
-pub(crate) type Coarse = Vec<i8>;
+pub type Coarse = Vec<i8>;
 
 /// The graph. Vectors are added and never taken out: whoever owns it forgets their slots.
-pub(crate) struct Graph {
+pub struct Graph {
     hnsw: Hnsw<'static, i8, Closeness>,
     metric: Metric,
     /// For the dot product: no shorter than the vectors it was built for.
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Graph {
 
 impl Graph {
     /// An empty graph. `longest` is the length of the longest vector there will be, or not much less.
-    pub(crate) fn new(metric: Metric, longest: f32, expected: usize) -> Self {
+    pub fn new(metric: Metric, longest: f32, expected: usize) -> Self {
         Self {
             hnsw: Hnsw::new(NEIGHBOURS, expected, LAYERS, BUILD_EFFORT, Closeness),
             metric,
@@ -45,24 +45,24 @@ impl Graph {
     }
 
     /// Vectors that were added.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.hnsw.get_nb_point()
     }
 
     /// The copy of a vector, to be added.
-    pub(crate) fn copy(&self, lanes: &[Lane]) -> Coarse {
+    pub fn copy(&self, lanes: &[Lane]) -> Coarse {
         coarse(self.metric, Some(self.longest), lanes)
     }
 
     /// Adds copies with their slots, on all cores.
-    pub(crate) fn add(&self, copies: &[(Coarse, usize)]) {
+    pub fn add(&self, copies: &[(Coarse, usize)]) {
         let copies: Vec<_> = copies.iter().map(|(copy, slot)| (copy, *slot)).collect();
         self.hnsw.parallel_insert(&copies);
     }
 
     /// About the `count` closest slots, closest first; a slot may come more than once. `effort` is the number of
     /// candidates kept on the way.
-    pub(crate) fn search(&self, query: &[Lane], count: usize, effort: usize) -> Vec<usize> {
+    pub fn search(&self, query: &[Lane], count: usize, effort: usize) -> Vec<usize> {
         let query = coarse(self.metric, None, query);
         let found = self.hnsw.search(&query, count, effort.max(count));
         found.into_iter().map(|one| one.d_id).collect()
