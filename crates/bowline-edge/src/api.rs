@@ -18,7 +18,7 @@ const BASE: &str = "/client/v4";
 /// The header of an upload that carries the session token.
 const UPLOAD_TOKEN: &str = "cf-preview-upload-config-token";
 /// The largest body of a small call.
-pub(crate) const SMALL: usize = 64 * 1024;
+const SMALL: usize = 64 * 1024;
 /// The longest name of a Worker: a DNS label.
 const LONGEST_NAME: usize = 63;
 
@@ -35,11 +35,11 @@ enum Call {
     Subdomain,
     Register,
     Upload(String),
-    Deploy(String),
-    Publish(String),
     /// Of a Worker of the account's own, of which none is kept.
     Secrets,
     Dispatch(dispatch::Call),
+    Deploy(String),
+    Publish(String),
 }
 
 /// Why a request is no call.
@@ -79,12 +79,12 @@ impl Call {
             ("GET", ["workers", "subdomain"]) => Ok(Self::Subdomain),
             ("PUT", ["workers", "subdomain"]) => Ok(Self::Register),
             ("POST", ["workers", "scripts", name, "edge-preview"]) => Ok(Self::Upload((*name).to_owned())),
-            ("PUT", ["workers", "scripts", name]) => Ok(Self::Deploy((*name).to_owned())),
-            ("POST", ["workers", "scripts", name, "subdomain"]) => Ok(Self::Publish((*name).to_owned())),
             ("GET", ["workers", "scripts", _, "secrets"]) => Ok(Self::Secrets),
             (_, ["workers", "dispatch", "namespaces", rest @ ..]) => dispatch::Call::parse(method, rest)
                 .map(Self::Dispatch)
                 .ok_or(NoRoute::Path),
+            ("PUT", ["workers", "scripts", name]) => Ok(Self::Deploy((*name).to_owned())),
+            ("POST", ["workers", "scripts", name, "subdomain"]) => Ok(Self::Publish((*name).to_owned())),
             _ => Err(NoRoute::Path),
         }
     }
@@ -108,10 +108,10 @@ impl Call {
             Self::Subdomain => "subdomain",
             Self::Register => "register",
             Self::Upload(_) => "upload",
-            Self::Deploy(_) => "deploy",
-            Self::Publish(_) => "publish",
             Self::Dispatch(_) => "dispatch",
             Self::Secrets => "secrets",
+            Self::Deploy(_) => "deploy",
+            Self::Publish(_) => "publish",
         }
     }
 }
@@ -213,11 +213,11 @@ impl Api {
                 _ => invalid("the body has no text `subdomain`"),
             },
             Call::Upload(script) => return self.upload(script, request).await,
-            Call::Deploy(script) => self.deploy(script, request).await,
-            Call::Publish(script) => self.publish(script, request).await,
             // wrangler asks before it uploads into a dispatch namespace, too, and takes this code for "none".
             Call::Secrets => answers::error(StatusCode::NOT_FOUND, 10007, "This Worker does not exist"),
             Call::Dispatch(call) => return call.answer(state, request).await,
+            Call::Deploy(script) => self.deploy(script, request).await,
+            Call::Publish(script) => self.publish(script, request).await,
         })
     }
 
@@ -300,7 +300,7 @@ fn invalid(problem: &str) -> Response<Body> {
 }
 
 /// The body of a small call.
-async fn small(request: Request<Body>) -> Option<Value> {
+pub(crate) async fn small(request: Request<Body>) -> Option<Value> {
     let body = collect_boxed(request.into_body(), SMALL).await.ok()?;
     serde_json::from_slice(&body).ok()
 }

@@ -7,12 +7,12 @@ use std::io::ErrorKind;
 
 use bowline_access::hex;
 use bowline_access_store::random;
-use bowline_binding::{Body, collect_boxed};
+use bowline_binding::Body;
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::api::SMALL;
+use crate::api::small;
 use crate::bindings::configuration;
 use crate::stand::{StandError, State};
 use crate::{answers, upload};
@@ -122,10 +122,7 @@ impl Call {
                     .collect::<Result<_, _>>()?,
             ),
             Self::Create => {
-                let body = collect_boxed(request.into_body(), SMALL)
-                    .await
-                    .unwrap_or_default();
-                let asked = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+                let asked = small(request).await.unwrap_or_default();
                 let Some(name) = asked["name"].as_str() else {
                     return Ok(Err(Refused::Invalid("the body has no text `name`".into())));
                 };

@@ -44,6 +44,11 @@ impl Graph {
         }
     }
 
+    /// Whether none was added.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Vectors that were added.
     pub fn len(&self) -> usize {
         self.hnsw.get_nb_point()

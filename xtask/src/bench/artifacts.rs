@@ -20,7 +20,7 @@ use crate::run::{debian, works};
 
 const FILES: u32 = 2000;
 /// Rounds after the first, which warms caches.
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 7;
 
 pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
     debian(&[("git", "git"), ("lighttpd", "lighttpd")])?;
