@@ -146,7 +146,7 @@ impl Hosted {
         let catalog =
             Catalog::open(&folder.join("catalog.sqlite")).map_err(|error| unusable(error.into()))?;
         let key = catalog.signing_key().map_err(|error| unusable(error.into()))?;
-        sweep(&files, &catalog).map_err(|error| unusable(error))?;
+        sweep(&files, &catalog).map_err(unusable)?;
         Ok(Self {
             origin: RwLock::new(config.origin.clone()),
             config,

@@ -17,6 +17,8 @@ use crate::{line, output};
 
 /// The kind of an entry with `"raw": true`: a plain fetcher, whatever the binding is otherwise.
 const RAW: &str = "raw";
+/// The same of a kind that has methods.
+const RAW_RPC: &str = "raw with methods";
 
 /// Runs uploads.
 pub(super) struct Uploads {
@@ -46,6 +48,7 @@ impl Uploads {
             project,
             forms: |kind| match kind {
                 RAW => Some(WorkerForm::Fetcher),
+                RAW_RPC => Some(WorkerForm::Rpc),
                 kind => REGISTRY.kind(kind).map(|descriptor| descriptor.worker),
             },
             fetches,
@@ -101,10 +104,11 @@ fn unpack(upload: Upload, folder: &Path) -> anyhow::Result<Project> {
     upload.write(folder)?;
     let bindings = upload.bindings.into_iter().filter_map(|entry| {
         let name = entry["name"].as_str()?.to_owned();
-        let kind = if entry["raw"] == true {
-            RAW
-        } else {
-            REGISTRY.kind(entry["type"].as_str()?)?.kind
+        let known = entry["type"].as_str().and_then(|kind| REGISTRY.kind(kind));
+        let kind = match (entry["raw"] == true, known.map(|known| known.worker)) {
+            (true, Some(WorkerForm::Rpc | WorkerForm::WrappedRpc { .. })) => RAW_RPC,
+            (true, _) => RAW,
+            (false, _) => known?.kind,
         };
         Some(BindingEntry {
             name,

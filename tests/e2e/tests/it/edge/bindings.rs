@@ -30,6 +30,7 @@ async fn wrangler_dev_gets_right_answers_from_every_binding() -> Result<()> {
     assert!(listed.to_string().contains("notes"), "{listed}");
     images::contract(&mut worker).await?;
     images::hosted(&mut worker, false).await?;
+    images::drafts(&mut worker).await?;
 
     // All of it went through the edge, on both flows, and no second session was needed.
     let log = worker.log().await?;
@@ -70,6 +71,7 @@ async fn the_uploaded_worker_itself_gives_the_same_answers() -> Result<()> {
     assert_eq!(made["name"], "notes", "{made}");
     images::contract(&mut worker).await?;
     images::hosted(&mut worker, false).await?;
+    images::drafts(&mut worker).await?;
     assert_eq!(worker.signal("INT").await?.code(), Some(130));
     Ok(())
 }
