@@ -104,6 +104,22 @@ impl Host {
         slot.running(spec, &self.options, toolchain).await
     }
 
+    /// A connection to the Worker. One that turns out to have ended was sent nothing, so the next one is asked, once.
+    async fn connected(
+        &self,
+        spec: &WorkerSpec,
+        socket: fn(&Running) -> &Path,
+    ) -> Result<(Held<Arc<Running>>, UnixStream), BindingError> {
+        let running = self.running(spec).await?;
+        match connect(socket(&running), spec).await {
+            Err(_) if running.ended_soon().await.is_some() => {}
+            stream => return Ok((running, stream?)),
+        }
+        let running = self.running(spec).await?;
+        let stream = connect(socket(&running), spec).await?;
+        Ok((running, stream))
+    }
+
     fn slot(&self, spec: &WorkerSpec) -> Result<Arc<Slot>, BindingError> {
         let outbound = spec
             .outbound
@@ -139,8 +155,7 @@ impl WorkerHost for Host {
             let text = format!("`{}` is not a URL that can be sent: {error}", request.url);
             BindingError::new(ErrorKind::Invalid, "fetch", text)
         })?;
-        let running = self.running(spec).await?;
-        let stream = connect(running.fetch_socket(), spec).await?;
+        let (running, stream) = self.connected(spec, Running::fetch_socket).await?;
         let reply = match exchange(stream, request, target, None, FIRST_BYTE).await {
             Ok(reply) => reply,
             Err(error) => return Err(broken("fetch", spec, &running, error).await),
@@ -155,8 +170,7 @@ impl WorkerHost for Host {
     }
 
     async fn session(&self, spec: &WorkerSpec) -> Result<BoxDuplex, BindingError> {
-        let running = self.running(spec).await?;
-        let stream = connect(running.rpc_socket(), spec).await?;
+        let (running, stream) = self.connected(spec, Running::rpc_socket).await?;
         let opened = open_websocket(
             stream,
             Uri::from_static("/"),
