@@ -213,6 +213,8 @@ fn kinds_in_one_place(findings: &mut Findings) -> anyhow::Result<()> {
         let lists = [
             "bowline-remote/src/registry.rs",
             "bowline-session/src/bindings.rs",
+            // A member of the API's answers is called so, too.
+            "bowline-edge/src/dispatch.rs",
         ];
         if lists.iter().any(|list| path.ends_with(list)) {
             continue;

@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bowline_binding::{Binding, Registry, Resources};
 use bowline_config::BindingEntry;
-use bowline_dispatch::Uploads;
-use bowline_remote::Router;
+use bowline_remote::{DispatchUploads, Router};
 use serde_json::{Map, Value, json};
 
 use crate::Upload;
@@ -44,8 +43,8 @@ impl Bindings {
     }
 
     /// The Workers uploaded into dispatch namespaces, where the binding finds them.
-    pub(crate) fn uploads(&self) -> Uploads {
-        Uploads::new(&self.resources.state)
+    pub(crate) fn uploads(&self) -> DispatchUploads {
+        DispatchUploads::new(&self.resources.state)
     }
 
     fn unknown(&self, name: &str, kind: &str, instead: &str) -> String {

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use bowline_access_store::StoreError;
 use bowline_binding::WireService;
-use bowline_dispatch::Uploads;
 use bowline_gateway::GatewayError;
-use bowline_remote::Router;
+use bowline_remote::{DispatchUploads, Router};
 use bowline_secret::Secret;
 use serde_json::Value;
 
@@ -101,7 +100,7 @@ pub(crate) struct State {
     pub(crate) tails: Tails,
     pub(crate) deployed: Deployed,
     /// Workers uploaded into dispatch namespaces.
-    pub(crate) uploads: Uploads,
+    pub(crate) uploads: DispatchUploads,
     /// The bindings of the last upload, whose endpoints are served.
     latest: Mutex<Arc<Router>>,
     pair: AccessPair,

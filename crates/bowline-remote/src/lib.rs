@@ -13,6 +13,8 @@ mod respond;
 mod router;
 mod upgrade;
 
+/// Workers uploaded into dispatch namespaces: the binding finds what whoever answers the API has put there.
+pub use bowline_dispatch::Uploads as DispatchUploads;
 pub use registry::REGISTRY;
 pub use remote::Remote;
 pub use router::Router;
