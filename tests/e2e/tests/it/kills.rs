@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -126,14 +127,9 @@ impl Dice {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn api_and_edge_are_killed_and_resumed() -> Result<()> {
-    let rounds: u32 = match std::env::var("BOWLINE_E2E_KILLS") {
-        Ok(rounds) => rounds.parse().context("BOWLINE_E2E_KILLS is a number")?,
-        Err(_) => 40,
-    };
-    let folder = tempfile::tempdir()?;
-    let stand = Stand::new(StandOptions {
+/// A stand-in in this process, without Access, whose tokens last an hour.
+pub(crate) async fn stand(state: &Path, api_origin: String) -> Result<Stand> {
+    Ok(Stand::new(StandOptions {
         account_id: "account".into(),
         api_token: Secret::new("token"),
         subdomain: "sub".into(),
@@ -143,11 +139,21 @@ async fn api_and_edge_are_killed_and_resumed() -> Result<()> {
         session_lifetime: Duration::from_secs(3600),
         preview_lifetime: Duration::from_secs(3600),
         access: AccessMode::Off,
-        bindings: Bindings::new(REGISTRY, Resources::new(folder.path()), Vec::new()),
+        bindings: Bindings::new(REGISTRY, Resources::new(state), Vec::new()),
         run: None,
-        api_origin: "http://127.0.0.1".into(),
+        api_origin,
     })
-    .await?;
+    .await?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn api_and_edge_are_killed_and_resumed() -> Result<()> {
+    let rounds: u32 = match std::env::var("BOWLINE_E2E_KILLS") {
+        Ok(rounds) => rounds.parse().context("BOWLINE_E2E_KILLS is a number")?,
+        Err(_) => 40,
+    };
+    let folder = tempfile::tempdir()?;
+    let stand = stand(folder.path(), "http://127.0.0.1".into()).await?;
     let (authority, pem) = (Authority::new()?, folder.path().join("authority.pem"));
     std::fs::write(&pem, authority.pem())?;
     let tls = authority.server(stand.certificate_names())?;

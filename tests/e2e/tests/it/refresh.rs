@@ -6,16 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bowline_api::{Client, ClientOptions, Credentials, EdgePreview};
-use bowline_binding::Resources;
 use bowline_e2e::session::Session;
-use bowline_edge::{AccessMode, Bindings, Stand, StandOptions};
-use bowline_remote::REGISTRY;
 use bowline_secret::Secret;
 use bowline_session::{News, PreviewSession, SessionOptions, Timing};
 use http::HeaderMap;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::kills::stand;
 use crate::session::project;
 
 /// What makes the session be renewed.
@@ -184,21 +182,7 @@ async fn a_session_is_renewed_before_it_ends() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let api = TcpListener::bind("127.0.0.1:0").await?;
     let base = format!("http://{}/client/v4", api.local_addr()?);
-    let stand = Stand::new(StandOptions {
-        account_id: "account".into(),
-        api_token: Secret::new("token"),
-        subdomain: "sub".into(),
-        registered: true,
-        exchange: false,
-        tail: false,
-        session_lifetime: Duration::from_secs(3600),
-        preview_lifetime: Duration::from_secs(3600),
-        access: AccessMode::Off,
-        bindings: Bindings::new(REGISTRY, Resources::new(folder.path()), Vec::new()),
-        run: None,
-        api_origin: base.clone(),
-    })
-    .await?;
+    let stand = stand(folder.path(), base.clone()).await?;
     let stop = CancellationToken::new();
     tokio::spawn(bowline_gateway::serve(api, stand.api(), stop.clone()));
     let http = Client::connections(Vec::new());
