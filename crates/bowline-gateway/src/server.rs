@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_binding::Body;
-use bowline_tunnel::Lingering;
+use bowline_tunnel::{LateError, Lingering};
 use http::header::EXPECT;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -207,7 +207,7 @@ async fn serve_connection(
             } else {
                 request.map(|body| Lingering::new(body).map_err(Into::into).boxed_unsync())
             };
-            Ok::<_, Infallible>(service.call(&connection, request).await)
+            Ok::<_, Infallible>(service.call(&connection, request).await.map(LateError::new))
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()

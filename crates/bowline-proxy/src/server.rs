@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_tunnel::Lingering;
+use bowline_tunnel::{LateError, Lingering};
 use http::header::{EXPECT, HOST, ORIGIN};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -79,7 +79,7 @@ async fn connection(stream: TcpStream, door: Arc<Door>, shutdown: CancellationTo
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: Request<Incoming>| {
         let door = Arc::clone(&door);
-        async move { Ok::<_, Infallible>(door.enter(request).await) }
+        async move { Ok::<_, Infallible>(door.enter(request).await.map(LateError::new)) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

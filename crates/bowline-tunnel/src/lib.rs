@@ -1,5 +1,6 @@
 //! What both ends do to connections: the byte pumps of the connect flow (a TCP stream carried in the binary frames of a
-//! WebSocket), rpc sessions that only refuse, and answers that come early.
+//! WebSocket), rpc sessions that only refuse, answers that come early, and bodies
+//! that break off.
 //!
 //! ```text
 //! WebSocket (binary frames)  ⇄  relay  ⇄  byte stream
@@ -11,12 +12,14 @@
 //! after 1011 or an abrupt end it is dropped at once.
 
 mod close;
+mod late;
 mod linger;
 mod reject;
 mod relay;
 mod splice;
 
 pub use close::close_reason;
+pub use late::LateError;
 pub use linger::Lingering;
 pub use reject::reject_rpc;
 pub use relay::{Ended, Relayed, refuse, relay, server_socket};

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bowline_binding::{Body, WireService};
+use bowline_tunnel::LateError;
 use bowline_wire::header::{MF_BINDING, MF_CONNECT_ADDRESS, MF_FORWARDED_RESPONSE, MF_URL};
 use bowline_wire::{WireError, flow, request};
 use http::header::{
@@ -91,7 +92,7 @@ async fn serve(listener: UnixListener, dialect: Dialect, services: Services) {
             let _place = place;
             let service = service_fn(move |request| {
                 let services = services.clone();
-                async move { Ok::<_, Infallible>(answer(request, dialect, &services).await) }
+                async move { Ok::<_, Infallible>(answer(request, dialect, &services).await.map(LateError::new)) }
             });
             // workerd keeps idle connections for its next request, so no deadline is put on a head: the only peer is
             // our own child, and closing under it would fail a request on its way. No Date header: user code sees it.

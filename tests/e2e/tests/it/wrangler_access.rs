@@ -2,12 +2,13 @@
 //! nothing, and its headers get it in.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bowline_e2e::access::{Gateway, Site};
 use bowline_e2e::authority::Authority;
-use bowline_e2e::client::Outgoing;
+use bowline_e2e::client::{DEADLINE, Outgoing};
 use bowline_e2e::upstream::{self, Answering};
 use bowline_e2e::wrangler_access;
 use http::{HeaderValue, Method, StatusCode};
@@ -89,12 +90,28 @@ impl Provider {
 
     /// The audit log about renewals, newest first.
     async fn decisions(&self) -> Result<Vec<(Value, Value)>> {
-        let log = self.site.access(&["log", "--limit", "1000"]).await?;
-        let renewals = log.as_array().into_iter().flatten();
-        Ok(renewals
-            .filter(|entry| entry["request"] == "POST /oauth2/token")
-            .map(|entry| (entry["identity"].clone(), entry["reason"].clone()))
-            .collect())
+        static MARKS: AtomicUsize = AtomicUsize::new(0);
+        // The log is written in the order of requests, a moment after them: whatever came before this one is there once
+        // this one is.
+        let mark = format!("/oauth2/{}", MARKS.fetch_add(1, Ordering::Relaxed));
+        Outgoing::new(Method::GET, &format!("https://{}{mark}", self.domain))
+            .over(self.authority.trusted(None)?)
+            .send()
+            .await?;
+        let mark = format!("GET {mark}");
+        let start = Instant::now();
+        loop {
+            let log = self.site.access(&["log", "--limit", "1000"]).await?;
+            let entries: Vec<_> = log.as_array().into_iter().flatten().collect();
+            if entries.iter().any(|entry| entry["request"] == *mark) {
+                return Ok(entries
+                    .into_iter()
+                    .filter(|entry| entry["request"] == "POST /oauth2/token")
+                    .map(|entry| (entry["identity"].clone(), entry["reason"].clone()))
+                    .collect());
+            }
+            ensure!(start.elapsed() < DEADLINE, "{mark} is not in {log}");
+        }
     }
 
     fn pair(&self) -> Vec<(&str, &str)> {
