@@ -4,9 +4,9 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use bowline_catalog::Full;
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::token::{Minted, Scope, SecretHash};
 
@@ -28,10 +28,17 @@ pub(crate) enum CatalogError {
 
 impl From<rusqlite::Error> for CatalogError {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::Full,
-            _ => Self::Database(error),
+        if bowline_catalog::is_full(&error) {
+            Self::Full
+        } else {
+            Self::Database(error)
         }
+    }
+}
+
+impl Full for CatalogError {
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Full)
     }
 }
 
@@ -137,15 +144,7 @@ pub(crate) struct Catalog(Arc<Mutex<Connection>>);
 
 impl Catalog {
     pub(crate) fn open(file: &Path) -> Result<Self, CatalogError> {
-        let connection = Connection::open(file)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
-        connection.pragma_update(None, "journal_mode", "wal")?;
-        // What was answered is on disk.
-        connection.pragma_update(None, "synchronous", "full")?;
-        // A log that grows long would take the room that deletions on a full disk are to make.
-        connection.pragma_update(None, "wal_autocheckpoint", 64)?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        connection.execute_batch(SCHEMA)?;
+        let connection = bowline_catalog::open(file, SCHEMA)?;
         Ok(Self(Arc::new(Mutex::new(connection))))
     }
 

@@ -12,7 +12,6 @@ mod namespace;
 mod objects;
 mod repo;
 mod request;
-mod reserve;
 mod token;
 
 use std::sync::Arc;

@@ -14,6 +14,7 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
 use bowline_binding::ConfigError;
+use bowline_catalog::Reserve;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::catalog::{Catalog, CatalogError, Page, Place, Repo, State, Token};
@@ -23,7 +24,6 @@ use crate::git::{Git, GitError};
 use crate::import;
 use crate::objects::Objects;
 use crate::request::{DEFAULT_TTL, Import, RepoOptions};
-use crate::reserve::Reserve;
 use crate::token::{Minted, Scope, SecretHash, is_token, mint, new_id};
 
 /// How long `git init` may take on a busy machine.

@@ -3,6 +3,7 @@
 //! ```text
 //! <state>/images/catalog.sqlite    what is known of images, and the key of signed URLs
 //!               /files/<name>      bytes of images, named at random: ids never become paths
+//!               /reserve           room for deletions when the disk is full
 //! ```
 //!
 //! An image exists when its row does: its file is written and synced before the row, and removed after it.
@@ -21,6 +22,7 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
 use bowline_binding::ConfigError;
+use bowline_catalog::Reserve;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -81,8 +83,8 @@ impl From<CatalogError> for Refused {
             CatalogError::Taken(_) | CatalogError::TooMany(_) | CatalogError::TooLarge(_) => {
                 Self(error.to_string())
             }
-            full if full.is_full() => {
-                Self::internal("the disk of hosted images is full; nothing was changed", full)
+            CatalogError::Full => {
+                Self::internal("the disk of hosted images is full; nothing was changed", error)
             }
             CatalogError::Database(error) => {
                 Self::internal("the catalog of hosted images could not be used", error)
@@ -96,6 +98,7 @@ impl From<CatalogError> for Refused {
 pub(crate) struct Hosted {
     config: Arc<Config>,
     catalog: Catalog,
+    reserve: Reserve,
     files: PathBuf,
     key: SigningKey,
     /// Where the endpoint is served; `None` while it is not.
@@ -151,6 +154,7 @@ impl Hosted {
             origin: RwLock::new(config.origin.clone()),
             config,
             catalog,
+            reserve: Reserve::open(&folder),
             files,
             key: SigningKey::new(key),
             clock: || jiff::Timestamp::now().as_millisecond(),
@@ -276,12 +280,13 @@ impl Hosted {
 
     /// Whether there was one. Blocks.
     fn delete(&self, id: &str) -> Result<bool, Refused> {
-        let Some(image) = self.catalog.remove(id)? else {
+        let Some(image) = self.reserve.run(|| self.catalog.remove(id))? else {
             return Ok(false);
         };
         if let Some(file) = image.file {
             self.remove_file(&file);
         }
+        self.reserve.fill();
         Ok(true)
     }
 

@@ -12,6 +12,7 @@
 pub mod access;
 pub mod authority;
 pub mod client;
+pub mod disk;
 pub mod edge;
 pub mod fault;
 pub mod flow;

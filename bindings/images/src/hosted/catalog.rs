@@ -4,11 +4,11 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use bowline_catalog::Full;
 use rand::TryRng;
 use rand::rngs::SysRng;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 /// How long a draft is kept after its link has expired.
 const DRAFT_KEPT: i64 = 24 * 3600 * 1000;
@@ -24,15 +24,27 @@ pub(crate) enum CatalogError {
         "the images would take more than the {0} bytes they may; delete some, or raise `max_stored_bytes`"
     )]
     TooLarge(i64),
+    #[error("the disk is full")]
+    Full,
     #[error("use the catalog")]
-    Database(#[from] rusqlite::Error),
+    Database(#[source] rusqlite::Error),
     #[error("get random bytes from the operating system")]
     Random(#[from] rand::rngs::SysError),
 }
 
-impl CatalogError {
-    pub(crate) fn is_full(&self) -> bool {
-        matches!(self, Self::Database(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull))
+impl From<rusqlite::Error> for CatalogError {
+    fn from(error: rusqlite::Error) -> Self {
+        if bowline_catalog::is_full(&error) {
+            Self::Full
+        } else {
+            Self::Database(error)
+        }
+    }
+}
+
+impl Full for CatalogError {
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Full)
     }
 }
 
@@ -128,12 +140,7 @@ pub(crate) struct Catalog(Arc<Mutex<Connection>>);
 
 impl Catalog {
     pub(crate) fn open(file: &Path) -> Result<Self, CatalogError> {
-        let connection = Connection::open(file)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
-        connection.pragma_update(None, "journal_mode", "wal")?;
-        // What was answered is on disk.
-        connection.pragma_update(None, "synchronous", "full")?;
-        connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;"))?;
+        let connection = bowline_catalog::open(file, SCHEMA)?;
         Ok(Self(Arc::new(Mutex::new(connection))))
     }
 

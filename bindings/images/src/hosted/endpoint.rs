@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bowline_binding::{Body, BoxFuture, Endpoint, full};
 use bytes::{Bytes, BytesMut};
-use http::header::{ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyDataStream;
@@ -59,17 +62,18 @@ impl Endpoint for DeliveryEndpoint {
             let upload = parts.uri.path().strip_prefix(UPLOAD);
             let answered = match (upload, &parts.method) {
                 (Some(secret), &Method::POST) => inner.upload(secret, &parts.headers, body).await,
+                (Some(_), &Method::OPTIONS) => Ok(preflight()),
                 (None, &Method::GET | &Method::HEAD) => inner.deliver(&parts).await,
-                _ => {
-                    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed");
-                    let allowed = if upload.is_some() { "POST" } else { "GET, HEAD" };
-                    response
-                        .headers_mut()
-                        .insert(ALLOW, HeaderValue::from_static(allowed));
-                    return response;
-                }
+                _ => Ok(not_allowed(if upload.is_some() { "POST" } else { "GET, HEAD" })),
             };
-            answered.unwrap_or_else(|(status, said)| text(status, &said))
+            let mut response = answered.unwrap_or_else(|(status, said)| text(status, &said));
+            if upload.is_some() {
+                // Links are for pages of any origin: the link is the credential, and no cookie counts.
+                response
+                    .headers_mut()
+                    .insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            }
+            response
         })
     }
 }
@@ -250,6 +254,23 @@ fn judged(state: &LinkState) -> Result<(), Refusing> {
         LinkState::Expired => (StatusCode::GONE, "Upload link expired"),
     };
     Err((status, said.to_owned()))
+}
+
+/// What a browser asks before it sends a form with headers of its own.
+fn preflight() -> Response<Body> {
+    let mut response = text(StatusCode::NO_CONTENT, "");
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
+    response
+}
+
+fn not_allowed(allowed: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed");
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 fn internal(refused: Refused) -> Refusing {

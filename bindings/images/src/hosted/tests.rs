@@ -1,10 +1,14 @@
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bowline_binding::{Endpoint, collect, full};
+use bowline_binding::{Body, Endpoint, collect, full};
 use bytes::Bytes;
-use capnweb::{Answer, Call, Capability, Stub, Target, Value};
+use capnweb::{Answer, Call, Capability, NoMain, ReadableStream, SessionOptions, Stub, Target, Value};
+use futures_util::{FutureExt, StreamExt, stream};
 use http::{Method, Request, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use image::{ImageFormat, RgbImage};
 use serde_json::json;
 use tempfile::TempDir;
@@ -270,6 +274,107 @@ async fn a_link_is_good_for_one_upload() {
         place.http(Method::POST, &url, form(&image)).await.0,
         StatusCode::GONE
     );
+}
+
+/// Whoever uploads goes away in the middle, by either way: nothing stays, and the link is as good as before.
+#[tokio::test]
+async fn a_cancelled_upload_leaves_nothing() {
+    let place = fresh();
+    let made = place
+        .try_call("createDirectUpload", vec![value(&json!({}))])
+        .await;
+    let url = data(made.unwrap())["uploadURL"].as_str().unwrap().to_owned();
+    let whole = form(&png(6, 6)).unwrap();
+    let post = |body: Body| {
+        Request::post(url.strip_prefix(ORIGIN).unwrap())
+            .header("content-type", "multipart/form-data; boundary=xx")
+            .body(body)
+            .unwrap()
+    };
+    let start = || Ok(Frame::data(Bytes::copy_from_slice(&whole[..whole.len() / 2])));
+    // The connection breaks.
+    let broken = stream::iter([start(), Err("reset".into())]);
+    let response = place
+        .endpoint
+        .call(post(StreamBody::new(broken).boxed_unsync()))
+        .await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    // The server stops waiting for an answer.
+    let silent = stream::iter([start()]).chain(stream::pending());
+    let waiting = place.endpoint.call(post(StreamBody::new(silent).boxed_unsync()));
+    assert!(waiting.now_or_never().is_none());
+
+    let picture = png(6, 6);
+    let half = Value::from(picture[..picture.len() / 2].to_vec());
+    let broken = stream::iter([Ok(half.clone()), Err(capnweb::Error::new("Error", "gone"))]);
+    let args = |source| vec![Value::from(source), value(&json!({"id": "tom"}))];
+    let refused = place.try_call("upload", args(ReadableStream::new(broken))).await;
+    assert!(
+        refused.as_ref().is_err_and(|text| text.contains("gone")),
+        "{refused:?}"
+    );
+    // The session ends.
+    let workshop = Arc::new(Workshop::new(ABANDONED));
+    let main = Main::new(Arc::clone(&place.hosted), Arc::clone(&workshop));
+    let session = capnweb::pair(Arc::new(NoMain), Arc::new(main), SessionOptions::default());
+    let (asked, reading) = tokio::sync::oneshot::channel();
+    let silent = stream::once(async move {
+        let _ = asked.send(());
+        Ok(half)
+    });
+    let waiting = session.call(
+        "upload",
+        args(ReadableStream::new(silent.chain(stream::pending()))),
+    );
+    reading.await.unwrap();
+    drop((waiting, session));
+    let ended = async {
+        while Arc::strong_count(&workshop) > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ended)
+        .await
+        .unwrap();
+
+    assert_eq!(place.files(), 0);
+    assert_eq!(
+        place.list(json!({})).await["images"].as_array().unwrap().len(),
+        1,
+        "the draft"
+    );
+    assert_eq!(
+        place.http(Method::POST, &url, Some(whole.clone())).await.0,
+        StatusCode::OK
+    );
+    place.upload(picture, json!({"id": "tom"})).await.unwrap();
+}
+
+/// A page of another origin uploads by a link, and reads the answer, good or bad.
+#[tokio::test]
+async fn pages_of_any_origin_use_links() {
+    let place = fresh();
+    let path = format!("/images/upload/{}", "0".repeat(32));
+    for (method, status) in [
+        (Method::OPTIONS, StatusCode::NO_CONTENT),
+        (Method::POST, StatusCode::NOT_FOUND),
+        (Method::PUT, StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        let request = Request::builder()
+            .method(method)
+            .uri(&path)
+            .body(full(Vec::new()))
+            .unwrap();
+        let response = place.endpoint.call(request).await;
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    }
+    // Whoever may see an image is another question.
+    let request = Request::get("/images/delivery/a/public")
+        .body(full(Vec::new()))
+        .unwrap();
+    let response = place.endpoint.call(request).await;
+    assert!(!response.headers().contains_key("access-control-allow-origin"));
 }
 
 #[tokio::test]

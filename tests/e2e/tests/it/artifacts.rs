@@ -3,9 +3,8 @@
 mod contract;
 mod simulator;
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
+use bowline_e2e::disk::SmallDisk;
 use bowline_e2e::git::{Folder, code, stub, text, with_token};
 use bowline_e2e::program::Program;
 use bowline_e2e::project::{Access, Project};
@@ -649,64 +648,21 @@ async fn hostile_requests_are_refused() -> Result<()> {
     Ok(())
 }
 
-/// Writes until there is no room left.
-fn fill(file: &Path) -> Result<()> {
-    use std::io::Write;
-    let mut file = std::fs::File::create(file)?;
-    for size in [64 * 1024, 1] {
-        let chunk = vec![1; size];
-        let full = loop {
-            // What is left for a smaller chunk is not for this one.
-            if let Err(error) = file.write_all(&chunk) {
-                break error;
-            }
-        };
-        anyhow::ensure!(full.kind() == std::io::ErrorKind::StorageFull, "{full}");
-    }
-    Ok(())
-}
-
 /// The store on a disk of its own that is full.
 #[tokio::test]
 async fn a_full_store_loses_nothing() -> Result<()> {
     let project = project(&json!({}))?;
-    std::fs::create_dir(project.state())?;
-    let mut command = bowline_e2e::program::cleared(Path::new("unshare"));
-    command
-        .args([
-            "-rm",
-            "sh",
-            "-c",
-            "mount -t tmpfs -o size=6m tmpfs \"$0\" && exec \"$@\"",
-        ])
-        .arg(project.state())
-        .arg(bowline_e2e::program::bowline()?)
-        .args([
-            "serve",
-            "--json",
-            "--listen",
-            "127.0.0.1:0",
-            "--access",
-            "off",
-            "--config",
-        ])
-        .arg(project.folder())
-        .arg("--state")
-        .arg(project.state())
-        .env("HOME", project.folder());
-    let remote = Program::start(command).await?;
+    let disk = SmallDisk::start(&project, 6).await?;
+    let remote = &disk.remote;
     let main = stub(remote.url(), "ART").await?;
     let url = create(&main, "first").await?;
     let git = Folder::new()?;
     git.git(".", &["clone", "-q", &url, "a"]).await?;
     let kept = git.commit("a", "f", "kept").await?;
     git.git("a", &["push", "-q", "origin", "HEAD"]).await?;
-    let process = remote.id().context("the remote runs")?;
-    let filler = format!("/proc/{process}/root{}/filler", project.state().display());
-    let filler = Path::new(&filler);
     // While SQLite's log is short it has to grow to tell of a deletion.
     create(&main, "doomed").await?;
-    fill(filler)?;
+    disk.fill()?;
     let deleted = main.call("delete", ["doomed".into()]).await;
     assert_eq!(deleted.with_context(|| remote.stderr.text())?, Value::Bool(true));
     let said = remote.stderr.text();
@@ -714,7 +670,7 @@ async fn a_full_store_loses_nothing() -> Result<()> {
         said.contains("the room that is kept for deletions is used"),
         "it was not full: {said}"
     );
-    std::fs::remove_file(filler)?;
+    disk.free()?;
     git.commit("a", "noise", noise(12 << 20, 3)).await?;
     let said = git.try_git("a", &["push", "-q", "origin", "HEAD"]).await?;
     assert!(!said.ok, "6 MB hold no 12");
@@ -734,7 +690,7 @@ async fn a_full_store_loses_nothing() -> Result<()> {
     assert_eq!(listed.member("total"), Some(&Value::Number(made.len() as f64)));
     assert!(git.git(".", &["ls-remote", "-q", &url]).await?.contains(&kept));
     // Not a byte is left. What takes something away works all the same.
-    fill(filler)?;
+    disk.fill()?;
     let repo = get(&main, "first").await?;
     let tokens = repo.call("listTokens", []).await?;
     let Some(Value::Array(tokens)) = tokens.member("tokens") else {

@@ -10,6 +10,7 @@ use bowline_client::Client;
 use bowline_client::images::hosted::{ListOptions, UploadOptions};
 use bowline_client::images::{Draw, Fit, Format, Gravity, Input, Output, Transform};
 use bowline_e2e::client::{Answer, Outgoing};
+use bowline_e2e::disk::SmallDisk;
 use bowline_e2e::peers::{self, Driver, Miniflare};
 use bowline_e2e::program;
 use bowline_e2e::project::{Access, Project};
@@ -481,6 +482,55 @@ async fn images_look_as_those_of_sharp() -> Result<()> {
 
 /// Rounds of uploads until the remote is killed.
 const KILLS: u64 = 20;
+
+/// The store of hosted images on a disk of its own that is full.
+#[tokio::test]
+async fn images_on_a_full_disk() -> Result<()> {
+    let project = Project::new(&[])?;
+    let disk = SmallDisk::start(&project, 6).await?;
+    let said = || disk.remote.stderr.text();
+    let hosted = Client::builder(disk.remote.url())
+        .build()?
+        .images("IMAGES")
+        .hosted();
+    let mut picture = STANDARD.decode(PIXEL)?;
+    picture.resize(300_000, 1);
+    let upload = async |number: usize| {
+        let options = UploadOptions {
+            id: Some(format!("n{number}")),
+            ..UploadOptions::default()
+        };
+        hosted.upload(picture.clone(), &options).await
+    };
+    let mut kept = 0;
+    let full = loop {
+        match upload(kept).await {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        full.to_string().contains("disk of hosted images is full"),
+        "{full}"
+    );
+    assert!(kept > 2, "{kept}");
+    disk.fill()?;
+    // Not a byte is left: reading and taking away work all the same, and all that was acknowledged is there.
+    let page = hosted.list(&ListOptions::default()).await?;
+    assert_eq!(page.images.len(), kept);
+    for number in 0..kept {
+        let id = format!("n{number}");
+        let bytes = hosted.image(&id).await?.bytes().await?;
+        assert!(bytes.is_some_and(|bytes| bytes == picture), "{id}");
+        let deleted = hosted.image(&id).await?.delete().await;
+        assert!(deleted.with_context(said)?, "{id}");
+    }
+    let log = said();
+    assert!(log.contains("the room that is kept for deletions is used"), "it was not full: {log}");
+    // Room again, and all goes on.
+    upload(0).await.with_context(said)?;
+    Ok(())
+}
 
 #[tokio::test]
 async fn images_loses_no_acknowledged_upload_to_a_kill() -> Result<()> {

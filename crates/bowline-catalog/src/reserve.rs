@@ -7,19 +7,23 @@ use std::path::{Path, PathBuf};
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-use crate::catalog::CatalogError;
+/// An error that may be that of a full disk.
+pub trait Full {
+    /// Whether it is.
+    fn is_full(&self) -> bool;
+}
 
-/// Several times what the deletion of a repository with a hundred tokens writes to SQLite's log.
+/// Several times what a deletion writes to SQLite's log, that of a repository with a hundred tokens included.
 const ROOM: u64 = 1 << 20;
 const CHUNK: usize = 64 * 1024;
 
 /// A file that is there to be deleted.
 #[derive(Debug)]
-pub(crate) struct Reserve(PathBuf);
+pub struct Reserve(PathBuf);
 
 impl Reserve {
-    /// The reserve of a namespace's folder, filled as far as there is room.
-    pub(crate) fn open(folder: &Path) -> Self {
+    /// The reserve in a folder on the catalog's disk, filled as far as there is room.
+    pub fn open(folder: &Path) -> Self {
         let reserve = Self(folder.join("reserve"));
         reserve.fill();
         reserve
@@ -28,14 +32,14 @@ impl Reserve {
     /// Runs a change that takes something away; once more, with the room of the reserve, when the disk is full.
     ///
     /// Whoever else writes may take that room first. Then the change fails as it did, and can be tried again.
-    pub(crate) fn run<T>(&self, change: impl Fn() -> Result<T, CatalogError>) -> Result<T, CatalogError> {
+    pub fn run<T, E: Full>(&self, change: impl Fn() -> Result<T, E>) -> Result<T, E> {
         match change() {
-            Err(CatalogError::Full) => {
+            Err(full) if full.is_full() => {
                 tracing::warn!("the store is full: the room that is kept for deletions is used");
                 if let Err(error) = std::fs::remove_file(&self.0)
                     && error.kind() != io::ErrorKind::NotFound
                 {
-                    return Err(CatalogError::Full);
+                    return Err(full);
                 }
                 change()
             }
@@ -44,7 +48,7 @@ impl Reserve {
     }
 
     /// Takes the room again after something was deleted; as much as there is.
-    pub(crate) fn fill(&self) {
+    pub fn fill(&self) {
         if let Err(error) = self.try_fill()
             && error.kind() != io::ErrorKind::StorageFull
         {
@@ -77,8 +81,16 @@ impl Reserve {
 mod tests {
     use std::cell::Cell;
 
-    use super::{ROOM, Reserve};
-    use crate::catalog::CatalogError;
+    use super::{Full, ROOM, Reserve};
+
+    #[derive(Debug)]
+    struct NoRoom;
+
+    impl Full for NoRoom {
+        fn is_full(&self) -> bool {
+            true
+        }
+    }
 
     #[test]
     fn a_full_disk_gives_the_room_up_and_takes_it_again() {
@@ -90,7 +102,7 @@ mod tests {
         let full_while_reserved = || {
             calls.set(calls.get() + 1);
             match size() {
-                Ok(_) => Err(CatalogError::Full),
+                Ok(_) => Err(NoRoom),
                 Err(_) => Ok(7),
             }
         };
@@ -100,8 +112,8 @@ mod tests {
         assert_eq!(size().unwrap(), ROOM);
         // What is full all the same says so, and a reserve that is gone is no other failure.
         for _ in 0..2 {
-            let never = || Err::<(), _>(CatalogError::Full);
-            assert!(matches!(reserve.run(never), Err(CatalogError::Full)));
+            let never = || Err::<(), _>(NoRoom);
+            assert!(reserve.run(never).is_err());
         }
         // Half of it was taken when there was no more room.
         std::fs::write(folder.path().join("reserve"), [0; 1000]).unwrap();
