@@ -314,14 +314,33 @@ impl<C> Value<C> {
         })
     }
 
+    /// Whether it is a capability, or of a kind in which one may be. Most values in large ones are neither, and not worth
+    /// the call of a function.
+    #[inline]
+    fn may_hold(&self) -> bool {
+        matches!(
+            self,
+            Self::Capability(_)
+                | Self::Array(_)
+                | Self::Object(_)
+                | Self::Error(_)
+                | Self::Request(_)
+                | Self::Response(_)
+        )
+    }
+
     /// Calls `visit` with every capability inside.
     pub fn for_each_capability(&self, visit: &mut impl FnMut(&C)) {
         match self {
             Self::Capability(capability) => visit(capability),
-            Self::Array(items) => items.iter().for_each(|item| item.for_each_capability(visit)),
-            Self::Object(members) => members
-                .iter()
-                .for_each(|(_, value)| value.for_each_capability(visit)),
+            Self::Array(items) => {
+                let nested = items.iter().filter(|item| item.may_hold());
+                nested.for_each(|item| item.for_each_capability(visit));
+            }
+            Self::Object(members) => {
+                let nested = members.iter().filter(|(_, value)| value.may_hold());
+                nested.for_each(|(_, value)| value.for_each_capability(visit));
+            }
             Self::Error(error) => error
                 .props
                 .iter()
@@ -355,12 +374,14 @@ impl<C> Value<C> {
     pub fn for_each_capability_mut(&mut self, visit: &mut impl FnMut(&mut C)) {
         match self {
             Self::Capability(capability) => visit(capability),
-            Self::Array(items) => items
-                .iter_mut()
-                .for_each(|item| item.for_each_capability_mut(visit)),
-            Self::Object(members) => members
-                .iter_mut()
-                .for_each(|(_, value)| value.for_each_capability_mut(visit)),
+            Self::Array(items) => {
+                let nested = items.iter_mut().filter(|item| item.may_hold());
+                nested.for_each(|item| item.for_each_capability_mut(visit));
+            }
+            Self::Object(members) => {
+                let nested = members.iter_mut().filter(|(_, value)| value.may_hold());
+                nested.for_each(|(_, value)| value.for_each_capability_mut(visit));
+            }
             Self::Error(error) => error
                 .props
                 .iter_mut()

@@ -99,7 +99,7 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
         }
         let mut racing: Vec<&Pairing<'_>> = pairings.iter().collect();
         match load.name {
-            "sequential" => racing.push(&echoes[0]),
+            "sequential" | "json" => racing.push(&echoes[0]),
             "concurrent" => racing.extend(&echoes),
             _ => {}
         }
@@ -125,6 +125,10 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
         if load.name == "sequential" {
             // What the kernel takes for a message there and one back.
             bare.push(row("Rust<->Rust", "bare echo", rust_rust, next(), Goal::None));
+        }
+        if load.name == "json" {
+            // What a program pays that has a tree of values and nothing else.
+            bare.push(row("Rust<->Rust", "serde_json", rust_rust, next(), Goal::None));
         }
         if load.name == "concurrent" {
             bare.push(row(

@@ -526,7 +526,10 @@ async fn images_on_a_full_disk() -> Result<()> {
         assert!(deleted.with_context(said)?, "{id}");
     }
     let log = said();
-    assert!(log.contains("the room that is kept for deletions is used"), "it was not full: {log}");
+    assert!(
+        log.contains("the room that is kept for deletions is used"),
+        "it was not full: {log}"
+    );
     // Room again, and all goes on.
     upload(0).await.with_context(said)?;
     Ok(())

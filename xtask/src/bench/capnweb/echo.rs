@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
@@ -71,6 +71,11 @@ async fn serve(stream: TcpStream, coalesce: bool) -> anyhow::Result<()> {
 }
 
 pub(crate) fn client(args: &ClientArgs) -> anyhow::Result<()> {
+    if args.row == "json" {
+        let rate = median_of(args.rounds, serde_json_alone)?;
+        println!("{}", json!({ "row": args.row, "rate": rate, "unit": "MB/s" }));
+        return Ok(());
+    }
     let rate = runtime()?.block_on(async {
         let address = args
             .ws
@@ -94,6 +99,33 @@ pub(crate) fn client(args: &ClientArgs) -> anyhow::Result<()> {
     })?;
     println!("{}", json!({ "row": args.row, "rate": rate, "unit": "calls/s" }));
     Ok(())
+}
+
+fn median_of(rounds: usize, round: impl Fn() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
+    let rates: anyhow::Result<Vec<f64>> = (0..rounds).map(|_| round()).collect();
+    Ok(super::median(rates?))
+}
+
+/// What the echo of the rows costs serde_json: writing and reading them twice, with no protocol and no socket.
+fn serde_json_alone() -> anyhow::Result<f64> {
+    let row = |i: u32| {
+        json!({
+            "id": 1000 + i, "name": format!("item {}", 1000 + i), "price": 1000.5 + f64::from(i), "active": true,
+            "tags": ["red", "blue"], "note": "xxxxxxxx",
+        })
+    };
+    let rows = Value::from((0..1000).map(row).collect::<Vec<_>>());
+    let (start, mut done) = (Instant::now(), 0.0);
+    while start.elapsed() < ROUND {
+        let there: Value = serde_json::from_str(&rows.to_string())?;
+        let back: Value = serde_json::from_str(&there.to_string())?;
+        ensure!(
+            back.as_array().is_some_and(|back| back.len() == 1000),
+            "rows are missing"
+        );
+        done += 0.1;
+    }
+    Ok(done / start.elapsed().as_secs_f64())
 }
 
 async fn round(socket: &mut Socket, coalesce: bool) -> anyhow::Result<f64> {
