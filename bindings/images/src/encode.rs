@@ -22,7 +22,6 @@ const PALETTE_SAMPLE: i32 = 10;
 /// Colors of a palette.
 const PALETTE: usize = 256;
 /// The longest side of an AVIF (documented); beyond it WebP is written, as is documented, too.
-#[cfg(feature = "avif")]
 const AVIF_SIDE: u32 = 1_200;
 
 /// Encodes a picture: its first frame, unless the format holds more and the picture has more.
@@ -268,7 +267,6 @@ fn set_length(webp: &mut [u8], milliseconds: u64) {
     }
 }
 
-#[cfg(feature = "avif")]
 fn avif(pixels: &DynamicImage, output: &Output) -> Result<Encoded, Refusal> {
     if pixels.width().max(pixels.height()) > AVIF_SIDE {
         return Ok(Encoded {
@@ -300,10 +298,4 @@ fn avif(pixels: &DynamicImage, output: &Output) -> Result<Encoded, Refusal> {
         media_type: Format::Avif.media_type(),
         bytes: encoded.map_err(Refusal::unwritable)?.avif_file,
     })
-}
-
-#[cfg(not(feature = "avif"))]
-fn avif(_: &DynamicImage, _: &Output) -> Result<Encoded, Refusal> {
-    // It is refused where the format is read.
-    Err(Refusal::unwritable("this program was built without AVIF"))
 }

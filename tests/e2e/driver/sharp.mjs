@@ -43,7 +43,7 @@ const to = (format, options = {}) => [format, format === "gif" ? {} : { quality:
 
 const cases = [];
 for (const input of ["jpeg", "png", "webp"]) {
-	for (const format of ["jpeg", "png", "webp", "gif"]) {
+	for (const format of ["jpeg", "png", "webp", "gif", "avif"]) {
 		// A palette, dithered there and not here.
 		const least = format === "gif" ? 0.85 : 0.97;
 		const call = format === "png" ? ["png"] : to(format);
@@ -91,6 +91,8 @@ cases.push(
 	one("sharpen 1", [{ sharpen: 1 }], [["sharpen", { sigma: 1, m1: 1, m2: 1 }]], { least: 0.85 }),
 	one("border", [{ border: { color: "#2040a0", top: 5, right: 10, bottom: 15, left: 20 } }], [["extend", { top: 5, right: 10, bottom: 15, left: 20, background: "#2040a0" }]]),
 	one("jpeg at 50", [], [["jpeg", { quality: 50 }]], { format: "jpeg", options: { quality: 50 }, least: 0.95 }),
+	one("avif at 50", [], [["avif", { quality: 50 }]], { format: "avif", options: { quality: 50 }, least: 0.95 }),
+	one("transparent as avif", [{ width: 100 }], [["resize", { width: 100 }], to("avif")], { input: "clear", format: "avif" }),
 	one("webp at 50", [], [["webp", { quality: 50 }]], { format: "webp", options: { quality: 50 }, least: 0.95 }),
 	one("draw in the corner", [], [["composite", [{ input: logo, left: 195, top: 125 }]]], { draw: [logo, { right: 5, bottom: 5 }] }),
 	one("draw in the middle", [], [["composite", [{ input: logo, gravity: "centre" }]]], { draw: [logo, {}] }),
