@@ -266,7 +266,8 @@ impl Namespace {
             // Through a pack and not by links: what no ref reaches any more must not become readable in the fork.
             command.args(["clone", "--quiet", "--bare", "--no-local", "--template="]);
             if only {
-                command.args(["--single-branch", "--no-tags", "--branch", &source.default_branch]);
+                // Tags that lead to what the branch has come along, as in miniflare's simulator.
+                command.args(["--single-branch", "--branch", &source.default_branch]);
             }
             command.arg("--").arg(&from).arg(folder);
             import::copy(command, folder, &own.config.limits)

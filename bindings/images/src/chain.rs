@@ -113,8 +113,9 @@ pub(crate) fn run(
         pictures: Vec::with_capacity(images.len()),
         limits,
     };
-    for (image, head) in images.iter().zip(&heads) {
-        let picture = decode::decode(image.as_ref(), head, head.frames > 1, watch)?;
+    for (number, (image, head)) in images.iter().zip(&heads).enumerate() {
+        let shrink = |size| shrink(steps, number, size);
+        let picture = decode::decode(image.as_ref(), head, head.frames > 1, shrink, watch)?;
         table.pictures.push(Some(picture));
     }
     for step in steps {
@@ -133,6 +134,39 @@ pub(crate) fn run(
         return Err(too_long((width, height), limits));
     }
     encode::encode(&mut canvas, output, watch)
+}
+
+/// By how much an image may be read smaller than it is, so that what is first done to it is the same: scaled from at least as many
+/// pixels as it is scaled to. 1 where it is not scaled first, or its own pixels are counted.
+fn shrink(steps: &[Step], image: usize, size: (u32, u32)) -> u16 {
+    let first = steps.iter().find(|step| match step {
+        Step::Transform { image: other, .. } => *other == image,
+        Step::Draw { overlay, onto, .. } => [*overlay, *onto].contains(&image),
+    });
+    let Some(Step::Transform { transform, .. }) = first else {
+        return 1;
+    };
+    if transform.trim.is_some() {
+        return 1;
+    }
+    let size = turned(size, transform.turns);
+    let plan = Plan::new(size, transform.width, transform.height, transform.fit);
+    let less = |kept: f64, scaled: u32| kept / f64::from(scaled);
+    match less(plan.keep.0, plan.scaled.0).min(less(plan.keep.1, plan.scaled.1)) {
+        8.0.. => 8,
+        4.0.. => 4,
+        2.0.. => 2,
+        _ => 1,
+    }
+}
+
+/// A size after so many quarter turns.
+fn turned((width, height): (u32, u32), turns: u8) -> (u32, u32) {
+    if turns % 2 == 1 {
+        (height, width)
+    } else {
+        (width, height)
+    }
 }
 
 fn too_long(size: (u32, u32), limits: &Limits) -> Refusal {
@@ -206,7 +240,8 @@ impl Table<'_> {
             }
             Ok(())
         })?;
-        let size = picture.size();
+        picture.whole = picture.whole.map(|whole| turned(whole, transform.turns));
+        let size = picture.whole.unwrap_or(picture.size());
         let plan = Plan::new(size, transform.width, transform.height, transform.fit);
         if plan.canvas != size {
             self.make_room(number, plan.canvas)?;

@@ -23,12 +23,19 @@ struct Metadata {
     profile: Option<Vec<u8>>,
 }
 
-/// Decodes an image whose head was read, all frames of it or the first.
-pub(crate) fn decode(bytes: &[u8], head: &Head, animated: bool, watch: &Watch) -> Result<Picture, Refusal> {
+/// Decodes an image whose head was read, all frames of it or the first. `shrink` says of a size by how much less is enough: 1, or
+/// a power of two. A JPEG is read smaller by as much.
+pub(crate) fn decode(
+    bytes: &[u8],
+    head: &Head,
+    animated: bool,
+    shrink: impl Fn((u32, u32)) -> u16,
+    watch: &Watch,
+) -> Result<Picture, Refusal> {
     watch.check()?;
     let animated = animated && head.frames > 1;
     let (mut picture, metadata) = match head.kind {
-        Kind::Jpeg => still(JpegDecoder::new(Cursor::new(bytes)).map_err(Refusal::broken)?)?,
+        Kind::Jpeg => jpeg(bytes, shrink)?,
         Kind::Png => still(PngDecoder::new(Cursor::new(bytes)).map_err(Refusal::broken)?)?,
         Kind::Gif if animated => (animation(bytes, watch)?, Metadata::default()),
         Kind::Gif => still(GifDecoder::new(Cursor::new(bytes)).map_err(Refusal::broken)?)?,
@@ -53,18 +60,50 @@ pub(crate) fn decode(bytes: &[u8], head: &Head, animated: bool, watch: &Watch) -
             pixels.apply_orientation(orientation);
             Ok(())
         })?;
+        picture.whole = picture.whole.map(|whole| turned(whole, orientation));
         picture.copyright = exif::only_copyright(exif);
     }
     watch.check()?;
     Ok(picture)
 }
 
-fn still(mut decoder: impl ImageDecoder) -> Result<(Picture, Metadata), Refusal> {
-    // Broken metadata is no metadata.
-    let metadata = Metadata {
+/// Broken metadata is no metadata.
+fn metadata(decoder: &mut impl ImageDecoder) -> Metadata {
+    Metadata {
         exif: decoder.exif_metadata().ok().flatten(),
         profile: decoder.icc_profile().ok().flatten(),
-    };
+    }
+}
+
+/// A size once its picture was turned as EXIF says.
+fn turned((width, height): (u32, u32), orientation: Orientation) -> (u32, u32) {
+    match orientation {
+        Orientation::Rotate90
+        | Orientation::Rotate270
+        | Orientation::Rotate90FlipH
+        | Orientation::Rotate270FlipH => (height, width),
+        _ => (width, height),
+    }
+}
+
+fn jpeg(bytes: &[u8], shrink: impl Fn((u32, u32)) -> u16) -> Result<(Picture, Metadata), Refusal> {
+    let mut decoder = JpegDecoder::new(Cursor::new(bytes)).map_err(Refusal::broken)?;
+    let metadata = metadata(&mut decoder);
+    let orientation = metadata.exif.as_deref().and_then(Orientation::from_exif_chunk);
+    let whole = decoder.dimensions();
+    let by = shrink(turned(whole, orientation.unwrap_or(Orientation::NoTransforms)));
+    if by > 1
+        && let Some(small) = bowline_pixels::read_smaller(bytes, by)
+    {
+        let mut picture = Picture::still(picture::rgb(small.width, small.height, small.samples));
+        picture.whole = Some(whole);
+        return Ok((picture, metadata));
+    }
+    still(decoder)
+}
+
+fn still(mut decoder: impl ImageDecoder) -> Result<(Picture, Metadata), Refusal> {
+    let metadata = metadata(&mut decoder);
     let pixels = DynamicImage::from_decoder(decoder).map_err(Refusal::broken)?;
     Ok((Picture::still(picture::eight_bits(pixels)), metadata))
 }
@@ -91,6 +130,7 @@ fn animation(bytes: &[u8], watch: &Watch) -> Result<Picture, Refusal> {
     }
     Ok(Picture {
         frames,
+        whole: None,
         loops,
         copyright: None,
     })
@@ -156,6 +196,7 @@ fn webp(bytes: &[u8], animated: bool, watch: &Watch) -> Result<(Picture, Metadat
     }
     let picture = Picture {
         frames,
+        whole: None,
         loops,
         copyright: None,
     };

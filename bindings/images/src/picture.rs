@@ -11,6 +11,8 @@ use crate::error::Refusal;
 pub(crate) struct Picture {
     /// Never empty.
     pub(crate) frames: Vec<Frame>,
+    /// The size of the image in the file, turned as the picture is, while less of it was read than that.
+    pub(crate) whole: Option<(u32, u32)>,
     /// How often an animation is played; 0 is for ever.
     pub(crate) loops: u16,
     /// An EXIF block that holds the copyright and nothing else.
@@ -29,6 +31,7 @@ impl Picture {
         let delay = Duration::ZERO;
         Self {
             frames: vec![Frame { pixels, delay }],
+            whole: None,
             loops: 0,
             copyright: None,
         }

@@ -13,7 +13,7 @@ use crate::work::Watch;
 /// What is seen beside a padded picture when no color is told.
 const WHITE: Color = [255; 4];
 
-/// Brings a picture to the size that is asked for.
+/// Brings a picture to the size that is asked for. The plan is one of the whole picture.
 pub(crate) fn resize(
     picture: &mut Picture,
     transform: &Transform,
@@ -21,17 +21,24 @@ pub(crate) fn resize(
     watch: &Watch,
 ) -> Result<(), Refusal> {
     let size = picture.size();
+    let sides = (f64::from(size.0), f64::from(size.1));
+    let whole = picture.whole.take().unwrap_or(size);
+    // In pixels that are there.
+    let keep = (
+        (plan.keep.0 * (sides.0 / f64::from(whole.0))).min(sides.0),
+        (plan.keep.1 * (sides.1 / f64::from(whole.1))).min(sides.1),
+    );
     let window = match transform.gravity {
         // Frames of an animation are cut alike.
-        Gravity::Auto | Gravity::Entropy if plan.keep != (f64::from(size.0), f64::from(size.1)) => {
-            saliency::window(&picture.frames[0].pixels, plan.keep, transform.gravity)?
+        Gravity::Auto | Gravity::Entropy if plan.keep != (f64::from(whole.0), f64::from(whole.1)) => {
+            saliency::window(&picture.frames[0].pixels, keep, transform.gravity)?
         }
-        gravity => Window::new(size, plan.keep, gravity),
+        gravity => Window::new(size, keep, gravity),
     };
     let mut resizer = Resizer::default();
     picture.each(|pixels| {
         watch.check()?;
-        if plan.scaled != size || plan.keep != (f64::from(size.0), f64::from(size.1)) {
+        if plan.scaled != size || keep != sides {
             *pixels = scale(&mut resizer, pixels, &window, plan.scaled)?;
         }
         if transform.fit == Fit::Pad && plan.canvas != plan.scaled {

@@ -340,8 +340,8 @@ async fn svg_passes_through_cleaned() {
     );
 }
 
-#[tokio::test]
-async fn orientation_is_carried_out_and_only_the_copyright_stays() {
+/// An EXIF block: turned by a quarter, and two names of which one stays.
+fn turned_exif() -> Vec<u8> {
     use exif::experimental::Writer;
     use exif::{Field, In, Tag, Value};
     let field = |tag, value| Field {
@@ -358,10 +358,92 @@ async fn orientation_is_carried_out_and_only_the_copyright_stays() {
     fields.iter().for_each(|field| writer.push_field(field));
     let mut block = Cursor::new(Vec::new());
     writer.write(&mut block, false).unwrap();
+    block.into_inner()
+}
+
+/// A JPEG that is made much smaller is read smaller. What comes out is what comes of a PNG, which is read whole.
+#[tokio::test]
+async fn what_is_read_smaller_is_the_same() {
+    // Colors tell the place, also where something is cut off.
+    let mut samples = Vec::new();
+    for y in 0..480_u32 {
+        for x in 0..640_u32 {
+            samples.extend([
+                (x * 255 / 640) as u8,
+                (y * 255 / 480) as u8,
+                ((x + y) / 8 % 64) as u8,
+            ]);
+        }
+    }
+    let pixels = picture::rgb(640, 480, samples);
+    let exif = turned_exif();
+    let jpeg = |exif| {
+        let jpeg = bowline_pixels::Jpeg {
+            quality: 100,
+            progressive: false,
+            exif,
+        };
+        jpeg.write(pixels.as_bytes(), 640, 480).unwrap()
+    };
+    let pairs = [
+        (jpeg(None), encoded(&pixels, ImageFormat::Png)),
+        (jpeg(Some(&exif)), encoded(&pixels.rotate90(), ImageFormat::Png)),
+    ];
+    for (jpeg, png) in &pairs {
+        for transform in [
+            json!({"width": 300}),
+            json!({"width": 75}),
+            json!({"width": 120, "height": 120, "fit": "contain"}),
+            json!({"width": 33, "height": 90, "fit": "squeeze"}),
+            json!({"width": 50, "height": 50, "fit": "cover", "gravity": "left"}),
+            json!({"width": 100, "height": 40, "fit": "crop", "gravity": {"x": 0.9, "y": 0.2}}),
+            json!({"width": 90, "height": 90, "fit": "pad", "background": "#123456"}),
+            json!({"width": 80, "rotate": 90, "flip": "h"}),
+            json!({"width": 60, "height": 20, "fit": "cover", "rotate": 270, "gravity": "top"}),
+            json!({"width": 60, "trim": {"left": 200, "top": 100}}),
+            json!({"width": 700, "fit": "contain"}),
+        ] {
+            let steps = json!([transform]);
+            let (small, whole) = (
+                output(jpeg, steps.clone(), "rgb").await,
+                output(png, steps, "rgb").await,
+            );
+            assert_eq!(small.body.len(), whole.body.len(), "{transform}");
+            let apart: u64 = small
+                .body
+                .iter()
+                .zip(&*whole.body)
+                .map(|(one, other)| u64::from(one.abs_diff(*other)))
+                .sum();
+            let apart = apart as f64 / small.body.len() as f64;
+            assert!(apart < 2.5, "{transform}: {apart}");
+        }
+    }
+    // That it is read smaller at all, and not where it cannot be.
+    let small = bowline_pixels::read_smaller(&pairs[0].0, 8).unwrap();
+    assert_eq!(
+        (small.width, small.height, small.samples.len()),
+        (80, 60, 80 * 60 * 3)
+    );
+    let grey = encoded(&DynamicImage::ImageLuma8(pixels.to_luma8()), ImageFormat::Jpeg);
+    assert!(bowline_pixels::read_smaller(&grey, 2).is_none());
+    assert!(bowline_pixels::read_smaller(&pairs[0].0[..2000], 2).is_none());
+    assert_eq!(
+        output(&grey, json!([{"width": 64}]), "image/png")
+            .await
+            .picture()
+            .dimensions(),
+        (64, 48)
+    );
+}
+
+#[tokio::test]
+async fn orientation_is_carried_out_and_only_the_copyright_stays() {
+    let block = turned_exif();
     let jpeg = bowline_pixels::Jpeg {
         quality: 95,
         progressive: false,
-        exif: Some(block.get_ref()),
+        exif: Some(&block),
     };
     let jpeg = jpeg.write(two_halves(40, 20).as_bytes(), 40, 20).unwrap();
 
@@ -375,7 +457,7 @@ async fn orientation_is_carried_out_and_only_the_copyright_stays() {
         .unwrap();
     assert_eq!(
         read.fields().map(|field| field.tag).collect::<Vec<_>>(),
-        [Tag::Copyright]
+        [exif::Tag::Copyright]
     );
     let png = output(&jpeg, json!([]), "image/png").await;
     assert!(

@@ -1,4 +1,38 @@
-//! Writing JPEG.
+//! Writing JPEG, and reading it at a fraction of its size.
+
+/// A JPEG read smaller than it is.
+#[derive(Debug)]
+pub struct Small {
+    /// Pixels a row: those of the whole, divided and rounded up.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// RGB.
+    pub samples: Vec<u8>,
+}
+
+/// Reads a JPEG of colors with its sides divided by 2, 4 or 8: of each block of 8 x 8 pixels only the low frequencies are made
+/// into pixels, which is most of the work of reading saved.
+///
+/// `None` for what cannot be read so: whoever asks is to read it whole, and to say what is wrong with it if anything is.
+pub fn read_smaller(bytes: &[u8], by: u16) -> Option<Small> {
+    let mut decoder = jpeg_decoder::Decoder::new(bytes);
+    decoder.read_info().ok()?;
+    let whole = decoder.info()?;
+    if whole.pixel_format != jpeg_decoder::PixelFormat::RGB24 {
+        return None;
+    }
+    let wanted = (whole.width.div_ceil(by), whole.height.div_ceil(by));
+    if decoder.scale(wanted.0, wanted.1).ok()? != wanted {
+        return None;
+    }
+    let samples = decoder.decode().ok()?;
+    Some(Small {
+        width: wanted.0.into(),
+        height: wanted.1.into(),
+        samples,
+    })
+}
 
 /// How a JPEG is written.
 #[derive(Debug, Clone, Copy)]

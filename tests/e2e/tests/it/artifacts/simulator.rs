@@ -51,11 +51,6 @@ const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
         &["message", "code"],
         "what the object is can be told",
     ),
-    (
-        "art.log {\"name\":\"only\",\"options\":{\"ref\":\"v1\"",
-        &["result"],
-        "a fork of the default branch alone has no tags of others",
-    ),
 ];
 
 /// Members that no two places have in common.
