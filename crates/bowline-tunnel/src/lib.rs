@@ -1,6 +1,5 @@
 //! What both ends do to connections: the byte pumps of the connect flow (a TCP stream carried in the binary frames of a
-//! WebSocket), rpc sessions that only refuse, answers that come early, and bodies
-//! that break off.
+//! WebSocket), rpc sessions that only refuse, answers that come early, and bodies that break off.
 //!
 //! ```text
 //! WebSocket (binary frames)  ⇄  relay  ⇄  byte stream

@@ -99,11 +99,6 @@ if ((await query(url)) !== 200) throw new Error("the first query failed");
 measured.first = since(began);
 measured.memory = memory(child.pid);
 measured.fetch = await latencies(100, () => query(url));
-// The same line without a connector: a request to the API, which knows at once that there is nothing.
-measured.bare = await latencies(100, async () => {
-	const answer = await fetch("https://api.cloudflare.com/client/v4/nothing", { headers: api });
-	await answer.arrayBuffer();
-});
 measured.rpc = await latencies(100, () => call(url));
 const { connections } = await control("GET", "");
 for (let turn = 0; turn < 100; turn += 1) await call(url);

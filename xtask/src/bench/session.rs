@@ -96,14 +96,6 @@ pub(crate) fn run(outage: u64) -> anyhow::Result<Vec<Row>> {
                 goal,
             });
         }
-        rows.push(Row {
-            row: format!("fetch p50, line of {line} ms"),
-            peer: "no connector",
-            ours: of(&our_runs, "/fetch/p50"),
-            theirs: of(&our_runs, "/bare/p50"),
-            unit: "ms",
-            goal: Goal::None,
-        });
     }
     if outage > 0 {
         let recovered = |connector| -> anyhow::Result<f64> {
