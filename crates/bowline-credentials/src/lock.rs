@@ -4,8 +4,9 @@
 //! Source: cloudflared 2026.8, `token/`: waiters poll, give up after ten minutes, and take a lock for stale when its
 //! holder is gone, started at another time, or the file is older than that.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ const STALE: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(200);
 /// Clocks of two programs may tell one start time differently by this much.
 const SAME_START_MS: u64 = 1000;
+/// Nothing longer is a lock.
+const LONGEST: u64 = 1024;
 
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 struct Holder {
@@ -28,7 +31,10 @@ struct Holder {
 
 /// A lock that is held until dropped.
 #[derive(Debug)]
-pub(crate) struct Lock(PathBuf);
+pub(crate) struct Lock {
+    path: PathBuf,
+    file: File,
+}
 
 impl Lock {
     /// Waits for the lock of `file`, at most until `deadline`. Nothing is left behind when the future is dropped.
@@ -56,32 +62,54 @@ impl Lock {
         let mut whole = tempfile::NamedTempFile::new_in(folder)?;
         whole.write_all(&serde_json::to_vec(&holder)?)?;
         match fs::hard_link(whole.path(), path) {
-            Ok(()) => return Ok(Some(Self(path.to_owned()))),
+            Ok(()) => {
+                return Ok(Some(Self {
+                    path: path.to_owned(),
+                    file: whole.into_file(),
+                }));
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        if is_stale(path) {
-            // Moved away rather than removed: should another waiter have been faster, what is moved is its lock, which
-            // then shows and goes back.
-            let aside = folder.join(format!(
-                ".stale-{}-{:08x}",
-                std::process::id(),
-                rand::random::<u32>()
-            ));
-            if fs::rename(path, &aside).is_ok() {
-                if !is_stale(&aside) {
-                    let _ = fs::hard_link(&aside, path);
-                }
-                let _ = fs::remove_file(&aside);
-            }
-        }
+        remove_stale(path)?;
         Ok(None)
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        // Waiters hold it no longer than a look takes. Should the lock have been taken over, it is another's by now.
+        if self.file.lock().is_ok() && is_at(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes a lock whose holder is gone.
+///
+/// Of several that see it, one removes it and nobody what was made in its place: who removes has locked the very file (as
+/// `flock` does), and looked again whether the name still means it.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !is_stale(&file) {
+        return Ok(());
+    }
+    match file.try_lock() {
+        Ok(()) if is_at(&file, path) => fs::remove_file(path),
+        Ok(()) | Err(TryLockError::WouldBlock) => Ok(()),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether the name still leads to this file.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(this), Ok(there)) => (this.dev(), this.ino()) == (there.dev(), there.ino()),
+        _ => false,
     }
 }
 
@@ -92,18 +120,19 @@ pub(crate) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn is_stale(path: &Path) -> bool {
-    let Ok(metadata) = fs::metadata(path) else {
-        return false;
-    };
-    let old = metadata
-        .modified()
+fn is_stale(file: &File) -> bool {
+    let old = file
+        .metadata()
+        .and_then(|metadata| metadata.modified())
         .ok()
         .and_then(|at| at.elapsed().ok())
         .is_some_and(|age| age > STALE);
-    let holder = fs::read(path)
+    let mut text = Vec::new();
+    let holder = file
+        .take(LONGEST)
+        .read_to_end(&mut text)
         .ok()
-        .and_then(|text| serde_json::from_slice::<Holder>(&text).ok());
+        .and_then(|_| serde_json::from_slice::<Holder>(&text).ok());
     match holder {
         // Another program may still be writing it.
         None => old,
@@ -145,7 +174,8 @@ fn start_time(pid: u32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
     use std::time::SystemTime;
 
     use super::*;
@@ -216,30 +246,55 @@ mod tests {
         }
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn many_waiters_over_a_stale_lock() {
+    #[test]
+    fn who_comes_late_removes_nothing_that_is_held() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("t");
-        fs::write(
-            folder.path().join("t.lock"),
-            r#"{"pid":4294967295,"start_time":0}"#,
-        )
-        .unwrap();
-        let inside = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let tasks = (0..8).map(|_| {
-            let (file, inside) = (file.clone(), inside.clone());
-            tokio::spawn(async move {
-                let lock = Lock::take(&file, Instant::now() + Duration::from_secs(30))
-                    .await
-                    .unwrap();
-                assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
-                tokio::task::yield_now().await;
-                inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
-                drop(lock);
-            })
-        });
-        for task in futures_util::future::join_all(tasks).await {
-            task.unwrap();
+        let path = folder.path().join("t.lock");
+        fs::write(&path, r#"{"pid":4294967295,"start_time":0}"#).unwrap();
+        let late = File::open(&path).unwrap();
+        assert!(is_stale(&late));
+        remove_stale(&path).unwrap();
+        let lock = Lock::try_take(&path).unwrap().expect("free now");
+        assert!(!is_at(&late, &path));
+        remove_stale(&path).unwrap();
+        assert!(Lock::try_take(&path).unwrap().is_none(), "still held");
+
+        // Taken over from it, as from one that is too old.
+        fs::remove_file(&path).unwrap();
+        let next = Lock::try_take(&path).unwrap().expect("free again");
+        drop(lock);
+        assert!(path.exists(), "it was no longer its own");
+        drop(next);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn many_waiters_over_a_stale_lock() {
+        const WAITERS: usize = 8;
+        for _ in 0..200 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("t.lock");
+            fs::write(&path, r#"{"pid":4294967295,"start_time":0}"#).unwrap();
+            let (inside, turns) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            std::thread::scope(|scope| {
+                for _ in 0..WAITERS {
+                    scope.spawn(|| {
+                        let lock = loop {
+                            match Lock::try_take(&path).unwrap() {
+                                Some(lock) => break lock,
+                                None => std::thread::yield_now(),
+                            }
+                        };
+                        assert_eq!(inside.fetch_add(1, SeqCst), 0);
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, SeqCst);
+                        drop(lock);
+                        turns.fetch_add(1, SeqCst);
+                    });
+                }
+            });
+            assert_eq!(turns.into_inner(), WAITERS);
+            assert!(!path.exists());
         }
     }
 }
