@@ -2,6 +2,7 @@
 // argument is the length of an outage of the API, in seconds. Prints one line `measured {…}`.
 import { spawn } from "node:child_process";
 import { readFileSync, readdirSync } from "node:fs";
+import { connect } from "node:net";
 import { createInterface } from "node:readline";
 
 const [outage, ...program] = process.argv.slice(2);
@@ -40,15 +41,55 @@ async function connector() {
 	throw new Error(`${program[0]} did not become ready`);
 }
 
-async function query(url) {
-	const answer = await fetch(url, {
-		method: "POST",
-		headers: { "MF-Binding": "DB", "MF-URL": "http://d1/query", "MF-Header-content-type": "application/json" },
-		body: JSON.stringify({ sql: "SELECT 1", params: [] }),
-		signal: AbortSignal.timeout(20_000),
+/** One answer, as far as it has come: its status once it is whole. */
+function whole(text) {
+	const head = text.indexOf("\r\n\r\n");
+	if (head < 0) return undefined;
+	const length = /^content-length: *(\d+)/im.exec(text.slice(0, head + 2))?.[1];
+	const over = length === undefined ? text.endsWith("\r\n0\r\n\r\n") : text.length >= head + 4 + Number(length);
+	return over ? Number(text.split(" ", 2)[1]) : undefined;
+}
+
+let kept;
+
+/**
+ * One request for the connector, on a connection that is kept. Written by hand: after a pause of 50 ms Node's `fetch` takes
+ * three milliseconds for itself, more than the connectors do.
+ */
+function query(url) {
+	if (kept === undefined || kept.destroyed) {
+		kept = connect({ host: url.hostname, port: url.port, noDelay: true });
+		// Between two requests nobody else listens, and an error without a listener ends Node.
+		kept.on("error", () => {});
+	}
+	const socket = kept;
+	return new Promise((resolve, reject) => {
+		let text = "";
+		const failed = (error) => socket.destroy(error ?? new Error("the connector closed the connection"));
+		const take = (data) => {
+			text += data.toString("latin1");
+			const status = whole(text);
+			if (status !== undefined) end(resolve, status);
+		};
+		const closed = (error) => end(reject, error);
+		const end = (settle, result) => {
+			clearTimeout(timer);
+			socket.off("data", take).off("error", closed).off("end", failed);
+			settle(result);
+		};
+		const timer = setTimeout(() => failed(new Error("no answer to a query")), 20_000);
+		socket.on("data", take).on("error", closed).on("end", failed);
+		const body = JSON.stringify({ sql: "SELECT 1", params: [] });
+		const head = [
+			`POST ${url.pathname}${url.search} HTTP/1.1`,
+			`host: ${url.host}`,
+			"MF-Binding: DB",
+			"MF-URL: http://d1/query",
+			"MF-Header-content-type: application/json",
+			`content-length: ${body.length}`,
+		];
+		socket.write(`${head.join("\r\n")}\r\n\r\n${body}`);
 	});
-	await answer.arrayBuffer();
-	return answer.status;
 }
 
 /** One method called, on a WebSocket of its own, as a client in workerd does it. */
