@@ -18,27 +18,15 @@ const MOST_INACTIVE_TOKENS: i64 = 100;
 pub(crate) enum CatalogError {
     #[error("the name {0} is taken")]
     Taken(String),
-    #[error("the disk is full")]
-    Full,
     #[error("use the catalog")]
-    Database(#[source] rusqlite::Error),
+    Database(#[from] rusqlite::Error),
     #[error("get random bytes from the operating system")]
     Random(#[from] rand::rngs::SysError),
 }
 
-impl From<rusqlite::Error> for CatalogError {
-    fn from(error: rusqlite::Error) -> Self {
-        if bowline_catalog::is_full(&error) {
-            Self::Full
-        } else {
-            Self::Database(error)
-        }
-    }
-}
-
 impl Full for CatalogError {
     fn is_full(&self) -> bool {
-        matches!(self, Self::Full)
+        matches!(self, Self::Database(error) if bowline_catalog::is_full(error))
     }
 }
 

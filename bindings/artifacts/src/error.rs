@@ -91,10 +91,13 @@ impl From<CatalogError> for Refusal {
             CatalogError::Taken(name) => {
                 Self::new(Code::AlreadyExists, format!("repo already exists: {name}"))
             }
-            CatalogError::Full => Self::internal("the store is full; nothing was changed", error),
-            CatalogError::Database(_) | CatalogError::Random(_) => {
+            CatalogError::Database(error) if bowline_catalog::is_full(&error) => {
+                Self::internal("the store is full; nothing was changed", error)
+            }
+            CatalogError::Database(error) => {
                 Self::internal("the catalog of repositories could not be used", error)
             }
+            CatalogError::Random(error) => Self::internal("no random bytes could be had", error),
         }
     }
 }

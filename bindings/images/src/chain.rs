@@ -8,7 +8,7 @@ use crate::geometry::Plan;
 use crate::kind::{self, Kind};
 use crate::options::{Draw, Transform};
 use crate::output::{Encoded, Output};
-use crate::picture::Picture;
+use crate::picture::{Picture, turned};
 use crate::work::Watch;
 use crate::{adjust, decode, draw, encode, resize, svg};
 
@@ -149,7 +149,7 @@ fn shrink(steps: &[Step], image: usize, size: (u32, u32)) -> u16 {
     if transform.trim.is_some() {
         return 1;
     }
-    let size = turned(size, transform.turns);
+    let size = turned(size, transform.turns % 2 == 1);
     let plan = Plan::new(size, transform.width, transform.height, transform.fit);
     let less = |kept: f64, scaled: u32| kept / f64::from(scaled);
     match less(plan.keep.0, plan.scaled.0).min(less(plan.keep.1, plan.scaled.1)) {
@@ -157,15 +157,6 @@ fn shrink(steps: &[Step], image: usize, size: (u32, u32)) -> u16 {
         4.0.. => 4,
         2.0.. => 2,
         _ => 1,
-    }
-}
-
-/// A size after so many quarter turns.
-fn turned((width, height): (u32, u32), turns: u8) -> (u32, u32) {
-    if turns % 2 == 1 {
-        (height, width)
-    } else {
-        (width, height)
     }
 }
 
@@ -240,7 +231,7 @@ impl Table<'_> {
             }
             Ok(())
         })?;
-        picture.whole = picture.whole.map(|whole| turned(whole, transform.turns));
+        picture.whole = picture.whole.map(|whole| turned(whole, transform.turns % 2 == 1));
         let size = picture.whole.unwrap_or(picture.size());
         let plan = Plan::new(size, transform.width, transform.height, transform.fit);
         if plan.canvas != size {

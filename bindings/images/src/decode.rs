@@ -13,7 +13,7 @@ use moxcms::{ColorProfile, DataColorSpace, Layout, ProfileText, TransformOptions
 use crate::error::Refusal;
 use crate::exif;
 use crate::kind::{Head, Kind};
-use crate::picture::{self, Frame, Picture};
+use crate::picture::{self, Frame, Picture, turned};
 use crate::work::Watch;
 
 /// What stands in a file beside its pixels.
@@ -60,7 +60,7 @@ pub(crate) fn decode(
             pixels.apply_orientation(orientation);
             Ok(())
         })?;
-        picture.whole = picture.whole.map(|whole| turned(whole, orientation));
+        picture.whole = picture.whole.map(|whole| turned(whole, is_sideways(orientation)));
         picture.copyright = exif::only_copyright(exif);
     }
     watch.check()?;
@@ -75,15 +75,15 @@ fn metadata(decoder: &mut impl ImageDecoder) -> Metadata {
     }
 }
 
-/// A size once its picture was turned as EXIF says.
-fn turned((width, height): (u32, u32), orientation: Orientation) -> (u32, u32) {
-    match orientation {
+/// Whether EXIF says that width and height change places.
+fn is_sideways(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
         Orientation::Rotate90
-        | Orientation::Rotate270
-        | Orientation::Rotate90FlipH
-        | Orientation::Rotate270FlipH => (height, width),
-        _ => (width, height),
-    }
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    )
 }
 
 fn jpeg(bytes: &[u8], shrink: impl Fn((u32, u32)) -> u16) -> Result<(Picture, Metadata), Refusal> {
@@ -91,7 +91,7 @@ fn jpeg(bytes: &[u8], shrink: impl Fn((u32, u32)) -> u16) -> Result<(Picture, Me
     let metadata = metadata(&mut decoder);
     let orientation = metadata.exif.as_deref().and_then(Orientation::from_exif_chunk);
     let whole = decoder.dimensions();
-    let by = shrink(turned(whole, orientation.unwrap_or(Orientation::NoTransforms)));
+    let by = shrink(turned(whole, orientation.is_some_and(is_sideways)));
     if by > 1
         && let Some(small) = bowline_pixels::read_smaller(bytes, by)
     {

@@ -83,7 +83,7 @@ impl From<CatalogError> for Refused {
             CatalogError::Taken(_) | CatalogError::TooMany(_) | CatalogError::TooLarge(_) => {
                 Self(error.to_string())
             }
-            CatalogError::Full => {
+            CatalogError::Database(error) if bowline_catalog::is_full(&error) => {
                 Self::internal("the disk of hosted images is full; nothing was changed", error)
             }
             CatalogError::Database(error) => {

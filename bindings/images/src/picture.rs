@@ -101,3 +101,12 @@ pub(crate) fn samples_mut(pixels: &mut DynamicImage) -> (&mut [u8], usize) {
         _ => unreachable!("a picture is RGB or RGBA"),
     }
 }
+
+/// A size, with its sides exchanged when its picture lies `sideways`.
+pub(crate) fn turned((width, height): (u32, u32), sideways: bool) -> (u32, u32) {
+    if sideways {
+        (height, width)
+    } else {
+        (width, height)
+    }
+}

@@ -4,14 +4,16 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use bowline_vectors::{Lane, Metric, WIDTH, dot, inverse_norm, pack, pack_into, square, squared_distance};
+use bowline_vectors::{
+    Block, Lane, Metric, WIDTH, dot, inverse_norm, pack, pack_into, square, squared_distance,
+};
 use serde_json::{Map, Value};
 
 use crate::column::{Column, Scalar, indexed_only};
 use crate::store::Vector;
 
 /// Slots of one block of memory. Blocks are never moved, so that growth copies nothing.
-const BLOCK: usize = 1024;
+const BLOCK: usize = if cfg!(test) { 16 } else { 16 * 1024 };
 
 /// What a row holds beside its values.
 #[derive(Debug, Clone)]
@@ -37,7 +39,7 @@ pub(crate) struct Rows {
     metric: Metric,
     dimensions: usize,
     lanes_per_row: usize,
-    blocks: Vec<Vec<Lane>>,
+    blocks: Vec<Block>,
     /// 1 / length by slot, or 0 for a vector without direction.
     inverse_norms: Vec<f32>,
     /// By slot; none where nothing lives.
@@ -162,14 +164,8 @@ impl Rows {
             column.values.resize(slots, None);
         }
         let lanes = self.lanes_per_row;
-        let last = self.blocks.len().saturating_sub(1);
-        while self.blocks.len() * BLOCK < slots {
-            self.blocks.push(Vec::with_capacity(BLOCK * lanes));
-        }
-        for (number, block) in self.blocks.iter_mut().enumerate().skip(last) {
-            let rows = (slots - number * BLOCK).min(BLOCK);
-            block.resize(rows * lanes, Lane::ZERO);
-        }
+        self.blocks
+            .resize_with(slots.div_ceil(BLOCK), || Block::zeroed(BLOCK * lanes));
     }
 
     /// Removes the vector of `id`, and says where it was.
@@ -202,10 +198,10 @@ impl Rows {
     ) -> Vec<Hit> {
         let query = pack(values, self.lanes_per_row);
         let mut best = Best::new(self, top_k);
-        for (number, block) in self.blocks.iter().enumerate() {
-            for (row, lanes) in block.chunks_exact(self.lanes_per_row).enumerate() {
-                let slot = number * BLOCK + row;
-                if self.rows[slot].as_ref().is_some_and(|row| keep(slot, row)) {
+        for (number, (block, rows)) in self.blocks.iter().zip(self.rows.chunks(BLOCK)).enumerate() {
+            let vectors = block.chunks_exact(self.lanes_per_row);
+            for (slot, (lanes, row)) in (number * BLOCK..).zip(vectors.zip(rows)) {
+                if row.as_ref().is_some_and(|row| keep(slot, row)) {
                     best.offer(self.distance(&query, lanes, slot), slot);
                 }
             }

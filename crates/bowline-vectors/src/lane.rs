@@ -6,8 +6,8 @@ pub const WIDTH: usize = 8;
 const SUMS: usize = 4;
 
 /// Eight values, aligned so that the compiler can keep them in one vector register.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[repr(align(32))]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(32))]
 pub struct Lane(
     /// The values.
     pub [f32; WIDTH],

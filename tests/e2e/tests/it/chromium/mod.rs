@@ -6,6 +6,7 @@
 
 mod access;
 mod handbook;
+mod images;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
