@@ -7,7 +7,7 @@ use std::time::Duration;
 use bowline_access::hex;
 use bowline_access_store::random;
 use bowline_binding::Body;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, stream};
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -24,6 +24,9 @@ const PROTOCOL: &str = "trace-v1";
 const MOST: usize = 256;
 /// Events that a slow reader may be behind; older ones are lost to it, as all of a tail's may be.
 const BEHIND: usize = 256;
+/// Events are told so much later: after the end of what they tell of, as Cloudflare does it, and what came meanwhile along
+/// with them. A client that waits for an answer gets that first.
+const LATER: Duration = Duration::from_millis(5);
 /// How long a client may take to complete its upgrade.
 const UPGRADE: Duration = Duration::from_secs(30);
 
@@ -102,7 +105,10 @@ impl Tails {
                             Err(broadcast::error::RecvError::Lagged(_)) => continue,
                             Err(broadcast::error::RecvError::Closed) => break,
                         };
-                        if socket.send(Message::text(text.as_ref())).await.is_err() {
+                        tokio::time::sleep(LATER).await;
+                        let more = std::iter::from_fn(|| events.try_recv().ok());
+                        let mut all = stream::iter(std::iter::once(text).chain(more).map(|text| Ok(Message::text(text.as_ref()))));
+                        if socket.send_all(&mut all).await.is_err() {
                             return;
                         }
                     }

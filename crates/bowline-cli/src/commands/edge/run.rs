@@ -28,7 +28,8 @@ use crate::output;
 ///
 /// The command gets a network of its own with nothing but loopback, in which the edge has port 443 and its hosts resolve; an
 /// API token, an account, an Access service token and a certificate authority come by its environment. Nothing else on the
-/// machine changes, and no root is needed. What the command serves is reached from outside through --publish.
+/// machine changes, and no root is needed. What the command serves is reached from outside through --publish. When it ends,
+/// what it left running is ended, too.
 ///
 /// Example: bowline edge run --publish 8787 -- npx wrangler dev
 #[derive(Debug, Args)]
@@ -181,6 +182,7 @@ pub(super) async fn run(
         tokio::select! {
             ended = &mut running.ended => {
                 let status = ended.context("lose sight of the command").and_then(|ended| Ok(ended?)).map_err(internal)?;
+                running.end_the_rest().await;
                 shutdown.cancel();
                 return Ok(exit_code(status));
             }
