@@ -35,6 +35,22 @@ async fn ends_as_its_command_does() -> Result<()> {
     Ok(())
 }
 
+/// What it leaves behind would keep this test waiting for the end of the output.
+#[tokio::test]
+async fn ends_what_its_command_leaves_behind() -> Result<()> {
+    let project = Project::new(&[])?;
+    let script = "sleep 600 & echo $!; (trap '' TERM; sleep 600; sleep 600) & echo $!; exit 7";
+    let (code, said, _) = shell(&project, script).await?;
+    assert_eq!(code, Some(7), "{said}");
+    let left: Vec<&str> = said.lines().collect();
+    assert_eq!(left.len(), 2, "{said}");
+    for pid in left {
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        assert_eq!(String::from_utf8_lossy(&command), "", "{pid} still runs");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn has_loopback_and_nothing_else() -> Result<()> {
     let project = Project::new(&[])?;
