@@ -99,6 +99,9 @@ enum Area {
     /// The other end.
     #[command(hide = true)]
     EchoClient(capnweb::EchoClientArgs),
+    /// What measures one connector in `session`.
+    #[command(hide = true)]
+    SessionClient(session::ClientArgs),
 }
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
@@ -115,6 +118,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         Area::Session { json, outage } => (session::run(*outage)?, *json),
         Area::EchoServer(args) => return capnweb::echo_server(args),
         Area::EchoClient(args) => return capnweb::echo_client(args),
+        Area::SessionClient(args) => return session::client(args),
     };
     if json {
         for row in &rows {

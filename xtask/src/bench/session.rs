@@ -4,25 +4,22 @@
 //! The line is the stand-in's own (`bowline edge run --line`); it delays handshakes, too. Time to ready is from the start of
 //! the process, which for wrangler is Node's.
 
+mod client;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use serde_json::{Value, json};
 
+pub(crate) use self::client::{ClientArgs, run as client};
 use super::{Goal, Row, median, peers};
 use crate::run::{npm, target};
 
 const PACKAGE: &str = include_str!("../../../tests/e2e/wrangler/package.json");
 const LOCK: &str = include_str!("../../../tests/e2e/wrangler/package-lock.json");
-/// Run in the project's folder: the measurement, and wrangler's connector.
-const SCRIPTS: [(&str, &str); 2] = [
-    ("bench.mjs", include_str!("../../../tests/e2e/wrangler/bench.mjs")),
-    (
-        "connector.mjs",
-        include_str!("../../../tests/e2e/wrangler/connector.mjs"),
-    ),
-];
+/// wrangler's connector by itself, run in the project's folder.
+const CONNECTOR: &str = include_str!("../../../tests/e2e/wrangler/connector.mjs");
 /// Round trips of the line, ms. The goals are for the last.
 const LINES: [u64; 3] = [0, 20, 50];
 /// Runs of each connector on each line, in turn.
@@ -40,9 +37,7 @@ pub(crate) fn run(outage: u64) -> anyhow::Result<Vec<Row>> {
         "artifacts": [{"binding": "ART", "namespace": "team", "remote": true}],
     });
     std::fs::write(folder.path().join("wrangler.jsonc"), wrangler.to_string())?;
-    for (name, source) in SCRIPTS {
-        std::fs::write(folder.path().join(name), source)?;
-    }
+    std::fs::write(folder.path().join("connector.mjs"), CONNECTOR)?;
     std::os::unix::fs::symlink(tools.join("node_modules"), folder.path().join("node_modules"))?;
     let node = tools.join("node_modules/node/bin/node");
     let theirs = [node.as_os_str(), "connector.mjs".as_ref()];
@@ -53,12 +48,13 @@ pub(crate) fn run(outage: u64) -> anyhow::Result<Vec<Row>> {
         "--config".as_ref(),
         "wrangler.jsonc".as_ref(),
     ];
+    let client = std::env::current_exe().context("find this program")?;
     let measure = |connector: &[&std::ffi::OsStr], line: u64, outage: u64| -> anyhow::Result<Value> {
         let mut command = Command::new(&program);
         command
             .args(["edge", "run", "--line", &line.to_string(), "--"])
-            .arg(&node)
-            .args(["bench.mjs", &outage.to_string()])
+            .arg(&client)
+            .args(["bench", "session-client", "--outage", &outage.to_string(), "--"])
             .args(connector);
         measured(command, folder.path())
     };
