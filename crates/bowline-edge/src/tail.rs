@@ -107,7 +107,8 @@ impl Tails {
                         };
                         tokio::time::sleep(LATER).await;
                         let more = std::iter::from_fn(|| events.try_recv().ok());
-                        let mut all = stream::iter(std::iter::once(text).chain(more).map(|text| Ok(Message::text(text.as_ref()))));
+                        let all = std::iter::once(text).chain(more);
+                        let mut all = stream::iter(all.map(|text| Ok(Message::text(text.as_ref()))));
                         if socket.send_all(&mut all).await.is_err() {
                             return;
                         }
