@@ -101,7 +101,13 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     match file.try_lock() {
         Ok(()) if is_at(&file, path) => fs::remove_file(path),
         Ok(()) | Err(TryLockError::WouldBlock) => Ok(()),
-        Err(TryLockError::Error(error)) => Err(error),
+        Err(TryLockError::Error(error)) => {
+            let text = format!(
+                "{error}; the holder of {} is gone: delete that file",
+                path.display()
+            );
+            Err(io::Error::new(error.kind(), text))
+        }
     }
 }
 

@@ -24,8 +24,8 @@ const PROTOCOL: &str = "trace-v1";
 const MOST: usize = 256;
 /// Events that a slow reader may be behind; older ones are lost to it, as all of a tail's may be.
 const BEHIND: usize = 256;
-/// Events are told so much later: after the end of what they tell of, as Cloudflare does it, and what came meanwhile along
-/// with them. A client that waits for an answer gets that first.
+/// Events are told so much later, along with what came meanwhile: a client that waits for an answer gets that first. When
+/// Cloudflare tells them is not known; its Tail Workers are called after what they are told of has ended.
 const LATER: Duration = Duration::from_millis(5);
 /// How long a client may take to complete its upgrade.
 const UPGRADE: Duration = Duration::from_secs(30);

@@ -5,10 +5,11 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -41,19 +42,19 @@ pub(crate) fn run(args: &ClientArgs) -> anyhow::Result<()> {
     let start = Instant::now();
     let connector = Connector::start(&args.connector)?;
     let ready = ms(start);
-    let mut line = Line::to(&connector.url)?;
-    ensure!(line.query()? == 200, "the first query failed");
+    let mut bindings = Bindings::at(&connector.url)?;
+    bindings.answered_query()?;
     let first = ms(start);
     let memory = memory(connector.child.id())?;
-    let fetch = latencies(|| line.query().map(drop))?;
-    let rpc = latencies(|| line.call())?;
+    let fetch = latencies(|| bindings.answered_query())?;
+    let rpc = latencies(|| bindings.call())?;
     let connections = control.connections()?;
     for _ in 0..100 {
-        line.call()?;
+        bindings.call()?;
     }
     let sockets = control.connections()? - connections;
     control.ask("POST", "/expire/previews", "")?;
-    let expiry = line.recovered()?;
+    let expiry = bindings.recovered()?;
     let mut measured = json!({
         "ready": ready, "first": first, "memory": memory, "fetch": fetch, "rpc": rpc, "sockets": sockets, "expiry": expiry,
     });
@@ -63,11 +64,11 @@ pub(crate) fn run(args: &ClientArgs) -> anyhow::Result<()> {
         let over = Instant::now() + Duration::from_secs(args.outage);
         while Instant::now() < over {
             // It fails, as it is to.
-            let _ = line.query();
+            let _ = bindings.query();
             thread::sleep(Duration::from_secs(1));
         }
         control.ask("PUT", "/faults", "")?;
-        measured["outage"] = json!(line.recovered()?);
+        measured["outage"] = json!(bindings.recovered()?);
     }
     println!("measured {measured}");
     Ok(())
@@ -123,21 +124,24 @@ impl Connector {
             child,
             url: String::new(),
         };
-        let mut lines = BufReader::new(out).lines();
-        for line in &mut lines {
-            let line = line?;
-            if line.starts_with('{') {
-                let said: Value = serde_json::from_str(&line).with_context(|| format!("read {line:?}"))?;
-                said["url"]
-                    .as_str()
-                    .context("no url in the ready line")?
-                    .clone_into(&mut connector.url);
-                // What it says later must not fill the pipe.
-                thread::spawn(move || lines.for_each(drop));
-                return Ok(connector);
+        // Read to the end, so that what it says later does not fill the pipe.
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                if line.starts_with('{') {
+                    let _ = tell.send(line);
+                }
             }
-        }
-        bail!("{} did not become ready", program.display())
+        });
+        let line = told
+            .recv_timeout(PATIENCE)
+            .with_context(|| format!("{} did not become ready", program.display()))?;
+        let said: Value = serde_json::from_str(&line).with_context(|| format!("read {line:?}"))?;
+        said["url"]
+            .as_str()
+            .context("no url in the ready line")?
+            .clone_into(&mut connector.url);
+        Ok(connector)
     }
 }
 
@@ -199,14 +203,14 @@ fn answer(reader: &mut impl BufRead) -> anyhow::Result<(u16, Vec<u8>)> {
 }
 
 /// The bindings behind one connector.
-struct Line {
+struct Bindings {
     address: SocketAddr,
     path: String,
     kept: Option<BufReader<TcpStream>>,
 }
 
-impl Line {
-    fn to(url: &str) -> anyhow::Result<Self> {
+impl Bindings {
+    fn at(url: &str) -> anyhow::Result<Self> {
         let (address, path) = parts(url)?;
         Ok(Self {
             address,
@@ -235,6 +239,13 @@ impl Line {
         Ok(status)
     }
 
+    /// A query that has to succeed: a refusal's time is not an answer's.
+    fn answered_query(&mut self) -> anyhow::Result<()> {
+        let status = self.query()?;
+        ensure!(status == 200, "a query was answered with {status}");
+        Ok(())
+    }
+
     /// One method called, on a WebSocket of its own, as a client in workerd does it.
     fn call(&self) -> anyhow::Result<()> {
         let mark = if self.path.contains('?') { '&' } else { '?' };
@@ -253,7 +264,7 @@ impl Line {
     /// The time until queries are answered again.
     fn recovered(&mut self) -> anyhow::Result<f64> {
         let start = Instant::now();
-        while !self.query().is_ok_and(|status| status == 200) {
+        while self.answered_query().is_err() {
             ensure!(start.elapsed() < RECOVERY, "the connector did not recover");
             thread::sleep(Duration::from_millis(5));
         }
