@@ -49,7 +49,8 @@ impl Target for Bench {
     }
 }
 
-#[tokio::main]
+// One thread, as Node has.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (Some("--listen"), Some(address)) = (arguments.next().as_deref(), arguments.next()) else {

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use crate::busy_poll::BusyPoll;
 use crate::core::Core;
 use crate::promise::Settled;
 use crate::target::{NoMain, read};
@@ -105,6 +106,7 @@ async fn pump(
     let mut burst = 0;
     let mut wake = Box::pin(core.wake.notified());
     let mut stalled = None;
+    let mut busy_poll = BusyPoll::new();
     // Somebody here has got a result.
     let mut answered = false;
     let mut input = Input::Nothing;
@@ -194,9 +196,12 @@ async fn pump(
             if std::mem::take(&mut burst) >= BURST {
                 return Poll::Ready(Woke::Command);
             }
+            busy_poll.pause(cx);
             Poll::Pending
         });
-        input = match woke.await {
+        let woke = woke.await;
+        busy_poll.end_pause();
+        input = match woke {
             Woke::Command => continue,
             // What was just answered is likely to make the application call again, so that runs first, once: then its calls
             // leave together with the releases of what they follow.

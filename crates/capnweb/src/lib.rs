@@ -82,6 +82,7 @@ pub mod guide;
 pub mod server;
 
 mod batch;
+mod busy_poll;
 mod core;
 mod driver;
 mod map;
