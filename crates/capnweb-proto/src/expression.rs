@@ -73,31 +73,44 @@ pub(crate) fn decode<C>(
     if depth >= limits.max_depth {
         return Err(ProtocolError::TooDeep(limits.max_depth));
     }
-    Ok(match node.kind() {
-        Kind::Null => Value::Null,
-        Kind::True => Value::Bool(true),
-        Kind::False => Value::Bool(false),
-        Kind::Number => Value::Number(node.as_number().unwrap_or_default()),
-        Kind::Text | Kind::Escaped => Value::String(node.as_text().unwrap_or_default().into()),
-        Kind::Object | Kind::Repeating => Value::Object(decode_members(
-            node.members(),
-            node.member_bound(),
-            depth,
-            limits,
-            caps,
-        )?),
-        Kind::Array => {
-            let mut items = node.items();
-            match (items.next(), items.next()) {
-                // An array is escaped by wrapping it.
-                (Some(inner), None) if inner.is_array() => {
-                    Value::Array(decode_all(inner, depth + 1, limits, caps)?)
-                }
-                (Some(tag), _) if tag.is_text() => decode_special(node, depth, limits, caps)?,
-                _ => return Err(ProtocolError::BadExpression(excerpt(node))),
-            }
+    match scalar(node) {
+        Some(value) => Ok(value),
+        None => decode_container(node, depth, limits, caps),
+    }
+}
+
+/// What is no container. Of these large values have many, so none of them is worth the call of a function.
+#[inline(always)]
+fn scalar<C>(node: Node<'_>) -> Option<Value<C>> {
+    match node.kind() {
+        Kind::Null => Some(Value::Null),
+        Kind::True => Some(Value::Bool(true)),
+        Kind::False => Some(Value::Bool(false)),
+        Kind::Number => node.as_number().map(Value::Number),
+        Kind::Text | Kind::Escaped => node.to_text().map(Value::String),
+        Kind::Array | Kind::Object | Kind::Repeating => None,
+    }
+}
+
+fn decode_container<C>(
+    node: Node<'_>,
+    depth: usize,
+    limits: &Limits,
+    caps: &mut dyn Decode<C>,
+) -> Result<Value<C>, ProtocolError> {
+    if node.is_object() {
+        let members = node.members();
+        return decode_members(members, node.member_bound(), depth, limits, caps).map(Value::Object);
+    }
+    let mut items = node.items();
+    match (items.next(), items.next()) {
+        // An array is escaped by wrapping it.
+        (Some(inner), None) if inner.is_array() => {
+            decode_all(inner, depth + 1, limits, caps).map(Value::Array)
         }
-    })
+        (Some(tag), _) if tag.is_text() => decode_special(node, depth, limits, caps),
+        _ => Err(ProtocolError::BadExpression(excerpt(node))),
+    }
 }
 
 fn decode_all<C>(
@@ -108,7 +121,14 @@ fn decode_all<C>(
 ) -> Result<Vec<Value<C>>, ProtocolError> {
     let mut values = Vec::with_capacity(array.items().count());
     for item in array.items() {
-        match decode(item, depth, limits, caps) {
+        if depth >= limits.max_depth {
+            return Err(ProtocolError::TooDeep(limits.max_depth));
+        }
+        if let Some(value) = scalar(item) {
+            values.push(value);
+            continue;
+        }
+        match decode_container(item, depth, limits, caps) {
             Ok(value) => values.push(value),
             Err(error) => {
                 // Matters inside a map, where an error does not end the session.
@@ -121,7 +141,7 @@ fn decode_all<C>(
 }
 
 fn decode_members<'a, C>(
-    members: impl Iterator<Item = (std::borrow::Cow<'a, str>, Node<'a>)>,
+    members: impl Iterator<Item = (Text, Node<'a>)>,
     bound: usize,
     depth: usize,
     limits: &Limits,
@@ -129,10 +149,20 @@ fn decode_members<'a, C>(
 ) -> Result<Vec<(Text, Value<C>)>, ProtocolError> {
     let mut kept = Vec::with_capacity(bound);
     for (name, value) in members {
+        if depth + 1 >= limits.max_depth {
+            return Err(ProtocolError::TooDeep(limits.max_depth));
+        }
+        let refused = is_prototype_name(&name) || name == "toJSON";
+        if let Some(value) = scalar(value) {
+            if !refused {
+                kept.push((name, value));
+            }
+            continue;
+        }
         // Refused members are evaluated all the same, so that stubs in them are accounted for.
-        match decode(value, depth + 1, limits, caps) {
-            Ok(value) if is_prototype_name(&name) || name == "toJSON" => caps.discard(value),
-            Ok(value) => kept.push((name.into(), value)),
+        match decode_container(value, depth + 1, limits, caps) {
+            Ok(value) if refused => caps.discard(value),
+            Ok(value) => kept.push((name, value)),
             Err(error) => {
                 caps.discard(Value::Object(kept));
                 return Err(error);
@@ -197,7 +227,7 @@ fn decode_special<C>(
                     // Not even evaluated.
                     let own = props
                         .members()
-                        .filter(|(name, _)| !["name", "message", "stack"].contains(&&**name));
+                        .filter(|(name, _)| !["name", "message", "stack"].contains(&name.as_str()));
                     decode_members(own, props.member_bound(), depth, limits, caps)?
                 }
                 None => Vec::new(),

@@ -116,7 +116,7 @@ struct Init<'a>(Vec<(Text, Node<'a>)>);
 impl<'a> Init<'a> {
     /// An array has none that anyone would look for.
     fn new(init: Node<'a>) -> Self {
-        Self(init.members().map(|(name, value)| (name.into(), value)).collect())
+        Self(init.members().collect())
     }
 
     fn take(&mut self, wanted: &str) -> Option<Node<'a>> {

@@ -439,10 +439,8 @@ impl<T: Clone> Session<T> {
             self.discard(item.into_value());
         }
         for promise in unread.waiting {
-            let reason = reason
-                .clone()
-                .try_map::<Capability<T>, ()>(&mut |_| Ok(Value::Undefined));
-            self.settle(promise, Err(reason.unwrap_or(Value::Undefined)));
+            let reason = reason.clone().map(&mut |_| Value::Undefined);
+            self.settle(promise, Err(reason));
         }
     }
 
@@ -453,12 +451,9 @@ impl<T: Clone> Session<T> {
             return;
         }
         // Stubs in an abort have no owner; an error keeps its text.
-        let plain = reason
-            .clone()
-            .try_map::<Capability<T>, ()>(&mut |_| Ok(Value::Undefined));
+        let value = reason.clone().map(&mut |_| Value::Undefined);
         let mut out = String::from("[\"abort\",");
         let length = out.len();
-        let value = plain.unwrap_or(Value::Undefined);
         if encode(&value, 0, &mut out, &mut self.encoder(true)).is_err() {
             out.truncate(length);
             out.push_str("null");
@@ -524,10 +519,9 @@ impl<T: Clone> Session<T> {
                     None => Value::Undefined,
                 };
                 // Stubs in it are of a session that is over.
-                let reason = reason.try_map::<Capability<T>, ()>(&mut |_| Ok(Value::Undefined));
+                let reason = reason.map(&mut |_| Value::Undefined);
                 self.ended = true;
-                self.events
-                    .push_back(Event::Aborted(reason.unwrap_or(Value::Undefined)));
+                self.events.push_back(Event::Aborted(reason));
                 Ok(())
             }
         }

@@ -213,21 +213,21 @@ pub fn show_path(path: &[PathKey]) -> String {
 
 /// Members of `Object.prototype`: never followed in a path, never kept as a key.
 pub fn is_prototype_name(name: &str) -> bool {
-    const NAMES: [&str; 12] = [
-        "constructor",
-        "__proto__",
-        "toString",
-        "toLocaleString",
-        "valueOf",
-        "hasOwnProperty",
-        "isPrototypeOf",
-        "propertyIsEnumerable",
-        "__defineGetter__",
-        "__defineSetter__",
-        "__lookupGetter__",
-        "__lookupSetter__",
-    ];
-    NAMES.contains(&name)
+    matches!(
+        name,
+        "constructor"
+            | "__proto__"
+            | "toString"
+            | "toLocaleString"
+            | "valueOf"
+            | "hasOwnProperty"
+            | "isPrototypeOf"
+            | "propertyIsEnumerable"
+            | "__defineGetter__"
+            | "__defineSetter__"
+            | "__lookupGetter__"
+            | "__lookupSetter__"
+    )
 }
 
 impl<C> Value<C> {
@@ -274,9 +274,11 @@ impl<C> Value<C> {
         }
     }
 
-    /// The same value with every capability replaced. Stops at the first error.
-    pub fn try_map<D, E>(self, map: &mut impl FnMut(C) -> Result<Value<D>, E>) -> Result<Value<D>, E> {
-        Ok(match self {
+    /// The same value with every capability replaced.
+    // Large values are of many small ones: those are turned where they lie, without the call of a function.
+    #[inline(always)]
+    pub fn map<D>(self, map: &mut impl FnMut(C) -> Value<D>) -> Value<D> {
+        match self {
             Self::Undefined => Value::Undefined,
             Self::Null => Value::Null,
             Self::Bool(value) => Value::Bool(value),
@@ -288,30 +290,13 @@ impl<C> Value<C> {
             Self::Url(value) => Value::Url(value),
             Self::Headers(value) => Value::Headers(value),
             Self::Blob(blob) => Value::Blob(blob),
-            Self::Request(request) => Value::Request(Box::new(Request {
-                url: request.url,
-                method: request.method,
-                headers: request.headers,
-                body: request.body.try_map(map)?,
-                init: map_members(request.init, map)?,
-            })),
-            Self::Response(response) => Value::Response(Box::new(Response {
-                status: response.status,
-                status_text: response.status_text,
-                headers: response.headers,
-                body: response.body.try_map(map)?,
-                init: map_members(response.init, map)?,
-            })),
-            Self::Array(items) => Value::Array(
-                items
-                    .into_iter()
-                    .map(|item| item.try_map(map))
-                    .collect::<Result<_, E>>()?,
-            ),
-            Self::Object(members) => Value::Object(map_members(members, map)?),
-            Self::Error(error) => Value::Error(Box::new(error.try_map(map)?)),
-            Self::Capability(capability) => map(capability)?,
-        })
+            Self::Array(items) => Value::Array(map_items(items, map)),
+            Self::Object(members) => Value::Object(map_members(members, map)),
+            Self::Capability(capability) => map(capability),
+            Self::Request(request) => map_request(*request, map),
+            Self::Response(response) => map_response(*response, map),
+            Self::Error(error) => Value::Error(Box::new(error.map(map))),
+        }
     }
 
     /// Whether it is a capability, or of a kind in which one may be. Most values in large ones are neither, and not worth
@@ -423,25 +408,54 @@ impl<C> ErrorValue<C> {
         self
     }
 
-    fn try_map<D, E>(self, map: &mut impl FnMut(C) -> Result<Value<D>, E>) -> Result<ErrorValue<D>, E> {
-        let props = map_members(self.props, map)?;
-        Ok(ErrorValue {
+    /// The same error with every capability replaced.
+    #[inline(never)]
+    pub fn map<D>(self, map: &mut impl FnMut(C) -> Value<D>) -> ErrorValue<D> {
+        ErrorValue {
             name: self.name,
             message: self.message,
             stack: self.stack,
-            props,
-        })
+            props: map_members(self.props, map),
+        }
     }
 }
 
-fn map_members<C, D, E>(
+#[inline(never)]
+fn map_items<C, D>(items: Vec<Value<C>>, map: &mut impl FnMut(C) -> Value<D>) -> Vec<Value<D>> {
+    items.into_iter().map(|item| item.map(map)).collect()
+}
+
+#[inline(never)]
+fn map_members<C, D>(
     members: Vec<(Text, Value<C>)>,
-    map: &mut impl FnMut(C) -> Result<Value<D>, E>,
-) -> Result<Vec<(Text, Value<D>)>, E> {
+    map: &mut impl FnMut(C) -> Value<D>,
+) -> Vec<(Text, Value<D>)> {
     members
         .into_iter()
-        .map(|(name, value)| Ok((name, value.try_map(map)?)))
+        .map(|(name, value)| (name, value.map(map)))
         .collect()
+}
+
+#[inline(never)]
+fn map_request<C, D>(request: Request<C>, map: &mut impl FnMut(C) -> Value<D>) -> Value<D> {
+    Value::Request(Box::new(Request {
+        url: request.url,
+        method: request.method,
+        headers: request.headers,
+        body: request.body.map(map),
+        init: map_members(request.init, map),
+    }))
+}
+
+#[inline(never)]
+fn map_response<C, D>(response: Response<C>, map: &mut impl FnMut(C) -> Value<D>) -> Value<D> {
+    Value::Response(Box::new(Response {
+        status: response.status,
+        status_text: response.status_text,
+        headers: response.headers,
+        body: response.body.map(map),
+        init: map_members(response.init, map),
+    }))
 }
 
 impl<C> From<f64> for Value<C> {

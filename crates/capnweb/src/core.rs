@@ -363,8 +363,17 @@ impl Core {
 
     /// Wraps ids into handles, which give them back when they are dropped.
     pub(crate) fn to_local(self: &Arc<Self>, value: WireValue) -> Value {
-        let local = value.try_map::<_, std::convert::Infallible>(&mut |capability| {
-            Ok(Value::Capability(match capability {
+        self.to_local_showing(value, |_| {})
+    }
+
+    /// As [`to_local`](Self::to_local); `show` sees every handle.
+    pub(crate) fn to_local_showing(
+        self: &Arc<Self>,
+        value: WireValue,
+        mut show: impl FnMut(&Capability),
+    ) -> Value {
+        value.map(&mut |capability| {
+            let local = match capability {
                 Wire::Target(target) => Capability::Stub(Stub::local(target.into_target())),
                 Wire::Sink(target) => Capability::Writable(WritableStream::home(target.into_target())),
                 Wire::Stub(id) => Capability::Stub(Stub::remote(Arc::clone(self), id)),
@@ -372,39 +381,29 @@ impl Core {
                 Wire::Readable(id) => Capability::Readable(ReadableStream::remote(Arc::clone(self), id)),
                 // The session does not hand these out.
                 Wire::Source(_) | Wire::Pipe(_) | Wire::Promise(_) | Wire::Property(..) => {
-                    return Ok(Value::Undefined);
+                    return Value::Undefined;
                 }
-            }))
-        });
-        match local {
-            Ok(value) => value,
-            Err(never) => match never {},
-        }
+            };
+            show(&local);
+            Value::Capability(local)
+        })
     }
 
     /// Handles to ids. What is not of this session is exported.
     pub(crate) fn to_wire(self: &Arc<Self>, state: &mut State, value: Value, later: &mut Later) -> WireValue {
-        let wire = value.try_map::<Wire<Local>, std::convert::Infallible>(&mut |capability| {
-            Ok(match capability {
-                Capability::Stub(stub) => WireValue::Capability(match stub.import_of(self) {
-                    Some(id) => Wire::Stub(id),
-                    None => Wire::Target(Local::new(stub.into_target())),
-                }),
-                // One that the peer sends as well: the protocol has no way to send a stream home, so it passes through.
-                Capability::Readable(stream) => {
-                    WireValue::Capability(Wire::Source(Local::new(Arc::new(stream))))
-                }
-                Capability::Writable(stream) => WireValue::Capability(match stream.import_of(self) {
-                    Some(id) => Wire::Writable(id),
-                    None => Wire::Sink(Local::new(stream.into_target())),
-                }),
-                Capability::Promise(promise) => self.promise_to_wire(state, *promise, later),
-            })
-        });
-        match wire {
-            Ok(value) => value,
-            Err(never) => match never {},
-        }
+        value.map(&mut |capability| match capability {
+            Capability::Stub(stub) => WireValue::Capability(match stub.import_of(self) {
+                Some(id) => Wire::Stub(id),
+                None => Wire::Target(Local::new(stub.into_target())),
+            }),
+            // One that the peer sends as well: the protocol has no way to send a stream home, so it passes through.
+            Capability::Readable(stream) => WireValue::Capability(Wire::Source(Local::new(Arc::new(stream)))),
+            Capability::Writable(stream) => WireValue::Capability(match stream.import_of(self) {
+                Some(id) => Wire::Writable(id),
+                None => Wire::Sink(Local::new(stream.into_target())),
+            }),
+            Capability::Promise(promise) => self.promise_to_wire(state, *promise, later),
+        })
     }
 
     fn promise_to_wire(

@@ -314,11 +314,11 @@ pub(crate) fn deliver(
                         method,
                         args,
                     } => {
-                        let args: Vec<Value> = args.into_iter().map(|arg| core.to_local(arg)).collect();
                         let mut held = Vec::new();
-                        for arg in &args {
-                            arg.for_each_capability(&mut |capability| held.push(capability.clone()));
-                        }
+                        let args: Vec<Value> = args
+                            .into_iter()
+                            .map(|arg| core.to_local_showing(arg, |handle| held.push(handle.clone())))
+                            .collect();
                         let call_of = Call {
                             followed,
                             method,

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use super::run::plain_run;
 use super::{Json, last_of_each};
+use crate::Text;
 
 /// Why a text is not JSON, or too deep.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -117,6 +118,16 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The text of a string, to be kept.
+    #[inline]
+    pub(crate) fn to_text(self) -> Option<Text> {
+        match self.kind() {
+            Kind::Text => Some(Text::new(self.source())),
+            Kind::Escaped => Some(unescape(self.source()).into()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_text(self) -> bool {
         matches!(self.kind(), Kind::Text | Kind::Escaped)
     }
@@ -189,7 +200,7 @@ impl<'a> Node<'a> {
             Kind::Array => Json::Array(self.items().map(Self::to_json).collect()),
             Kind::Object | Kind::Repeating => Json::Object(
                 self.members()
-                    .map(|(name, value)| (name.into_owned(), value.to_json()))
+                    .map(|(name, value)| (name.into(), value.to_json()))
                     .collect(),
             ),
         }
@@ -238,22 +249,22 @@ impl<'a> Iterator for Children<'a> {
 pub(crate) struct Pairs<'a>(Children<'a>);
 
 impl<'a> Iterator for Pairs<'a> {
-    type Item = (Cow<'a, str>, Node<'a>);
+    type Item = (Text, Node<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let (name, value) = (self.0.next()?, self.0.next()?);
-        Some((name.as_text()?, value))
+        Some((name.to_text()?, value))
     }
 }
 
 /// Members, each name once.
 pub(crate) enum Members<'a> {
     AsWritten(Pairs<'a>),
-    Distinct(std::vec::IntoIter<(Cow<'a, str>, Node<'a>)>),
+    Distinct(std::vec::IntoIter<(Text, Node<'a>)>),
 }
 
 impl<'a> Iterator for Members<'a> {
-    type Item = (Cow<'a, str>, Node<'a>);
+    type Item = (Text, Node<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {

@@ -115,18 +115,8 @@ impl<T: Clone> Encode<Capability<T>> for Encoder<'_, T> {
 
     fn rewrite(&mut self, error: &ErrorValue<Capability<T>>) -> Option<ErrorValue<Capability<T>>> {
         let hook = self.session.on_send_error.as_ref()?;
-        let plain = Value::Error(Box::new(error.clone()))
-            .try_map::<std::convert::Infallible, ()>(&mut |_| Ok(Value::Undefined));
-        let Ok(Value::Error(plain)) = plain else {
-            return None;
-        };
-        let replacement: PlainError = hook(&plain)?;
-        let replacement = Value::Error(Box::new(replacement)).try_map(&mut |never| match never {});
-        match replacement {
-            Ok(Value::Error(error)) => Some(*error),
-            Ok(_) => None,
-            Err(()) => None,
-        }
+        let plain: PlainError = error.clone().map(&mut |_| Value::Undefined);
+        Some(hook(&plain)?.map(&mut |never| match never {}))
     }
 
     fn mark(&self) -> usize {

@@ -499,16 +499,16 @@ impl<T: Clone> Session<T> {
             self.discard(value);
             return Err(error);
         }
-        value.try_map(&mut |slot| {
+        Ok(value.map(&mut |slot| {
             let Capability::Promise(id) = slot else {
-                return Ok(Value::Capability(slot));
+                return Value::Capability(slot);
             };
             if self.promises.is_pending(id) {
                 pending.push(id);
-                return Ok(Value::Capability(slot));
+                return Value::Capability(slot);
             }
-            Ok(self.take_value(id))
-        })
+            self.take_value(id)
+        }))
     }
 
     /// The value of a settled promise, for the reference that is given up with it.

@@ -175,8 +175,5 @@ impl<T: Clone> Pipe<T> {
 
 /// A reason to be told again and again; capabilities in it have one owner only.
 fn without_capabilities<T: Clone>(value: &Value<Capability<T>>) -> Value<Capability<T>> {
-    value
-        .clone()
-        .try_map::<Capability<T>, ()>(&mut |_| Ok(Value::Undefined))
-        .unwrap_or(Value::Undefined)
+    value.clone().map(&mut |_| Value::Undefined)
 }
