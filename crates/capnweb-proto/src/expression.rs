@@ -514,7 +514,7 @@ pub fn encode<C>(
                 if index > 0 {
                     out.push(',');
                 }
-                encode(item, depth + 1, out, caps)?;
+                encode_member(item, depth + 1, out, caps)?;
             }
             out.push_str("]]");
         }
@@ -526,7 +526,7 @@ pub fn encode<C>(
                 }
                 write_string(out, name);
                 out.push(':');
-                encode(value, depth + 1, out, caps)?;
+                encode_member(value, depth + 1, out, caps)?;
             }
             out.push('}');
         }
@@ -539,6 +539,22 @@ pub fn encode<C>(
         Value::Request(request) => encode_request(request, depth, out, caps)?,
         Value::Response(response) => encode_response(response, depth, out, caps)?,
         Value::Capability(found) => caps.capability(out, found)?,
+    }
+    Ok(())
+}
+
+/// As [`encode`]; what large values are made of is written without the call of a function.
+#[inline(always)]
+fn encode_member<C>(
+    value: &Value<C>,
+    depth: usize,
+    out: &mut String,
+    caps: &mut dyn Encode<C>,
+) -> Result<(), Unwritable> {
+    match value {
+        Value::String(text) if depth < MAX_WRITTEN_DEPTH => write_string(out, text),
+        Value::Number(number) if depth < MAX_WRITTEN_DEPTH && number.is_finite() => write_number(out, *number),
+        _ => return encode(value, depth, out, caps),
     }
     Ok(())
 }

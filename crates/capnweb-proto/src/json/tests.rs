@@ -136,6 +136,18 @@ proptest! {
         prop_assert_eq!(read(&to_text(&json)), Ok(json));
     }
 
+    // Amounts of money, and their neighbours, which have many more digits.
+    #[test]
+    fn short_decimals_are_written_as_all_others(
+        hundredths in prop_oneof![-100_000_i64..100_000, -2_000_000_000_000_000_i64..2_000_000_000_000_000],
+        steps in -2_i64..=2,
+    ) {
+        let number = hundredths as f64 / 100.0;
+        let number = f64::from_bits(number.to_bits().saturating_add_signed(steps));
+        prop_assume!(number.is_finite() && number != 0.0);
+        prop_assert_eq!(to_text(&Json::Number(number)), ryu_js::Buffer::new().format_finite(number));
+    }
+
     #[test]
     fn no_text_panics(text in any::<String>()) {
         let _ = read(&text);

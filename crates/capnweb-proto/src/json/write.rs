@@ -111,9 +111,31 @@ pub(crate) fn write_number(out: &mut String, number: f64) {
     let whole = number as i64;
     if whole as f64 == number && whole.unsigned_abs() < 1_000_000_000_000_000 {
         write_integer(out, whole);
-    } else if number.is_finite() {
-        out.push_str(ryu_js::Buffer::new().format_finite(number));
-    } else {
+    } else if !number.is_finite() {
         out.push_str("null");
+    } else if !write_hundredths(out, number) {
+        out.push_str(ryu_js::Buffer::new().format_finite(number));
     }
+}
+
+/// Writes a number of up to two decimals, as amounts of money are; `false` for any other.
+///
+/// A double tells all decimals of 15 digits apart, so one that reads back the same is the shortest. Reading it is one
+/// division, which rounds correctly, as both its sides are exact.
+fn write_hundredths(out: &mut String, number: f64) -> bool {
+    let hundredths = (number.abs() * 100.0 + 0.5) as u64;
+    if hundredths >= 1_000_000_000_000_000 || hundredths as f64 / 100.0 != number.abs() {
+        return false;
+    }
+    if number < 0.0 {
+        out.push('-');
+    }
+    write_integer(out, hundredths / 100);
+    out.push('.');
+    let (tenths, rest) = (hundredths / 10 % 10, hundredths % 10);
+    write_integer(out, tenths);
+    if rest > 0 {
+        write_integer(out, rest);
+    }
+    true
 }
