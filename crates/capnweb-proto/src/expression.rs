@@ -75,7 +75,7 @@ pub(crate) fn decode<C>(
     }
     match scalar(node) {
         Some(value) => Ok(value),
-        None => decode_container(node, depth, limits, caps),
+        None => decode_container(node, None, depth, limits, caps),
     }
 }
 
@@ -92,15 +92,21 @@ fn scalar<C>(node: Node<'_>) -> Option<Value<C>> {
     }
 }
 
+/// `before` is what stands before it in an array: objects there tend to have the same names.
 fn decode_container<C>(
     node: Node<'_>,
+    before: Option<&Value<C>>,
     depth: usize,
     limits: &Limits,
     caps: &mut dyn Decode<C>,
 ) -> Result<Value<C>, ProtocolError> {
     if node.is_object() {
-        let members = node.members();
-        return decode_members(members, node.member_bound(), depth, limits, caps).map(Value::Object);
+        let like = match before {
+            Some(Value::Object(members)) => members,
+            _ => &[][..],
+        };
+        return decode_members(node.members(), like, node.member_bound(), depth, limits, caps)
+            .map(Value::Object);
     }
     let mut items = node.items();
     match (items.next(), items.next()) {
@@ -128,7 +134,7 @@ fn decode_all<C>(
             values.push(value);
             continue;
         }
-        match decode_container(item, depth, limits, caps) {
+        match decode_container(item, values.last(), depth, limits, caps) {
             Ok(value) => values.push(value),
             Err(error) => {
                 // Matters inside a map, where an error does not end the session.
@@ -141,7 +147,8 @@ fn decode_all<C>(
 }
 
 fn decode_members<'a, C>(
-    members: impl Iterator<Item = (Text, Node<'a>)>,
+    members: impl Iterator<Item = (Node<'a>, Node<'a>)>,
+    like: &[(Text, Value<C>)],
     bound: usize,
     depth: usize,
     limits: &Limits,
@@ -152,7 +159,15 @@ fn decode_members<'a, C>(
         if depth + 1 >= limits.max_depth {
             return Err(ProtocolError::TooDeep(limits.max_depth));
         }
-        let refused = is_prototype_name(&name) || name == "toJSON";
+        // Copying a short text costs less than making one, and looking whether its name is refused.
+        let (name, refused) = match like.get(kept.len()) {
+            Some((like, _)) if name.is(like) => (like.clone(), false),
+            _ => {
+                let name = name.to_text().unwrap_or_default();
+                let refused = is_prototype_name(&name) || name == "toJSON";
+                (name, refused)
+            }
+        };
         if let Some(value) = scalar(value) {
             if !refused {
                 kept.push((name, value));
@@ -160,7 +175,7 @@ fn decode_members<'a, C>(
             continue;
         }
         // Refused members are evaluated all the same, so that stubs in them are accounted for.
-        match decode_container(value, depth + 1, limits, caps) {
+        match decode_container(value, None, depth + 1, limits, caps) {
             Ok(value) if refused => caps.discard(value),
             Ok(value) => kept.push((name, value)),
             Err(error) => {
@@ -227,8 +242,8 @@ fn decode_special<C>(
                     // Not even evaluated.
                     let own = props
                         .members()
-                        .filter(|(name, _)| !["name", "message", "stack"].contains(&name.as_str()));
-                    decode_members(own, props.member_bound(), depth, limits, caps)?
+                        .filter(|(name, _)| !["name", "message", "stack"].iter().any(|own| name.is(own)));
+                    decode_members(own, &[], props.member_bound(), depth, limits, caps)?
                 }
                 None => Vec::new(),
             };
@@ -553,7 +568,9 @@ fn encode_member<C>(
 ) -> Result<(), Unwritable> {
     match value {
         Value::String(text) if depth < MAX_WRITTEN_DEPTH => write_string(out, text),
-        Value::Number(number) if depth < MAX_WRITTEN_DEPTH && number.is_finite() => write_number(out, *number),
+        Value::Number(number) if depth < MAX_WRITTEN_DEPTH && number.is_finite() => {
+            write_number(out, *number)
+        }
         _ => return encode(value, depth, out, caps),
     }
     Ok(())

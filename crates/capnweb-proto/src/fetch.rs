@@ -116,7 +116,11 @@ struct Init<'a>(Vec<(Text, Node<'a>)>);
 impl<'a> Init<'a> {
     /// An array has none that anyone would look for.
     fn new(init: Node<'a>) -> Self {
-        Self(init.members().collect())
+        Self(
+            init.members()
+                .map(|(name, value)| (name.to_text().unwrap_or_default(), value))
+                .collect(),
+        )
     }
 
     fn take(&mut self, wanted: &str) -> Option<Node<'a>> {

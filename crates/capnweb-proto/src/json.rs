@@ -8,9 +8,6 @@ mod read;
 mod run;
 mod write;
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
-
 pub(crate) use read::{Kind, Node, Tape};
 pub use read::{ReadError, parse};
 pub use write::{javascript_text, to_text};
@@ -51,23 +48,6 @@ fn exact_integer(number: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     // The bounds make the cast exact.
     (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
-}
-
-/// Of members of one name the last value, at the place of the first.
-fn last_of_each<N: Clone + Eq + std::hash::Hash, V>(members: Vec<(N, V)>) -> Vec<(N, V)> {
-    let mut places: HashMap<N, usize> = HashMap::with_capacity(members.len());
-    let mut kept: Vec<(N, V)> = Vec::with_capacity(members.len());
-    for (name, value) in members {
-        match places.entry(name) {
-            Entry::Occupied(place) => kept[*place.get()].1 = value,
-            Entry::Vacant(place) => {
-                let name = place.key().clone();
-                place.insert(kept.len());
-                kept.push((name, value));
-            }
-        }
-    }
-    kept
 }
 
 impl From<&str> for Json {

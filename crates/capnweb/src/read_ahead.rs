@@ -1,8 +1,9 @@
 //! Reading much at a time from a peer that sends much, and holding nothing for one that is idle.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -12,12 +13,20 @@ pub(crate) const SMALL_READ: usize = 4 * 1024;
 /// kilobytes.
 const LARGE_READ: usize = 64 * 1024;
 
+thread_local! {
+    /// Room for one large read, or nothing while a connection has it. Most of what is read is handed on before another
+    /// connection's turn, so a thread hardly needs a second one, and making one costs more than reading.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// A connection whose small reads are served from large ones, as long as the peer keeps the line full.
 pub(crate) struct ReadAhead<S> {
     io: S,
-    /// What was read and not handed on; no memory at all while the line is quiet.
+    /// Room for a large read; no memory at all while the line is quiet.
     ahead: Vec<u8>,
+    /// How much of it was handed on, of how much that was read.
     given: usize,
+    filled: usize,
     /// The last read filled what it was given, so there is likely to be more.
     is_full: bool,
 }
@@ -28,45 +37,58 @@ impl<S> ReadAhead<S> {
             io,
             ahead: Vec::new(),
             given: 0,
+            filled: 0,
             is_full: false,
         }
+    }
+
+    /// All of it was handed on.
+    fn put_back(&mut self) {
+        let ahead = std::mem::take(&mut self.ahead);
+        if !ahead.is_empty() {
+            // A thread that ends has no use for it.
+            let _ = SPARE.try_with(|spare| spare.set(ahead));
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> ReadAhead<S> {
+    fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            self.ahead = SPARE.take();
+            self.ahead.resize(LARGE_READ, 0);
+        }
+        let mut room = ReadBuf::new(&mut self.ahead);
+        let read = Pin::new(&mut self.io).poll_read(cx, &mut room);
+        self.given = 0;
+        self.filled = room.filled().len();
+        self.is_full = self.filled == LARGE_READ;
+        if self.filled == 0 {
+            self.put_back();
+        }
+        read
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.given == this.ahead.len() {
+        if this.given == this.filled {
             if !this.is_full {
-                this.ahead = Vec::new();
-                this.given = 0;
                 let wanted = out.remaining();
                 let read = Pin::new(&mut this.io).poll_read(cx, out);
                 this.is_full = read.is_ready() && out.remaining() == 0 && wanted > 0;
                 return read;
             }
-            this.ahead.resize(LARGE_READ, 0);
-            this.given = LARGE_READ;
-            let mut large = ReadBuf::new(&mut this.ahead);
-            match Pin::new(&mut this.io).poll_read(cx, &mut large) {
-                Poll::Ready(Ok(())) => {
-                    let length = large.filled().len();
-                    this.is_full = length == LARGE_READ;
-                    this.ahead.truncate(length);
-                    this.given = 0;
-                }
-                other => {
-                    this.is_full = false;
-                    this.ahead = Vec::new();
-                    this.given = 0;
-                    return other;
-                }
-            }
+            ready!(this.poll_read_ahead(cx))?;
         }
-        let rest = &this.ahead[this.given..];
+        let rest = &this.ahead[this.given..this.filled];
         let length = rest.len().min(out.remaining());
         out.put_slice(&rest[..length]);
         this.given += length;
+        if this.given == this.filled {
+            this.put_back();
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -123,5 +145,6 @@ mod tests {
         }
         assert!(got == expected);
         assert_eq!(near.ahead.capacity(), 0, "nothing is held at the end");
+        assert_eq!(SPARE.take().len(), LARGE_READ, "the thread keeps one room");
     }
 }

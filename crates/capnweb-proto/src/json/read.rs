@@ -5,8 +5,11 @@
 
 use std::borrow::Cow;
 
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+use super::Json;
 use super::run::plain_run;
-use super::{Json, last_of_each};
 use crate::Text;
 
 /// Why a text is not JSON, or too deep.
@@ -128,6 +131,16 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Whether it is this text.
+    #[inline]
+    pub(crate) fn is(self, text: &str) -> bool {
+        match self.kind() {
+            Kind::Text => self.source() == text,
+            Kind::Escaped => unescape(self.source()) == text,
+            _ => false,
+        }
+    }
+
     pub(crate) fn is_text(self) -> bool {
         matches!(self.kind(), Kind::Text | Kind::Escaped)
     }
@@ -182,8 +195,7 @@ impl<'a> Node<'a> {
     /// The members of an object: of those of one name the last value, at the place of the first.
     pub(crate) fn members(self) -> Members<'a> {
         if self.kind() == Kind::Repeating {
-            let members = Pairs(self.pairs()).collect();
-            Members::Distinct(last_of_each(members).into_iter())
+            Members::Distinct(last_of_each(Pairs(self.pairs())).into_iter())
         } else {
             Members::AsWritten(Pairs(self.pairs()))
         }
@@ -200,7 +212,7 @@ impl<'a> Node<'a> {
             Kind::Array => Json::Array(self.items().map(Self::to_json).collect()),
             Kind::Object | Kind::Repeating => Json::Object(
                 self.members()
-                    .map(|(name, value)| (name.into(), value.to_json()))
+                    .map(|(name, value)| (name.as_text().unwrap_or_default().into_owned(), value.to_json()))
                     .collect(),
             ),
         }
@@ -245,26 +257,26 @@ impl<'a> Iterator for Children<'a> {
     }
 }
 
-/// Members as they are written.
+/// Names and values of members as they are written.
 pub(crate) struct Pairs<'a>(Children<'a>);
 
 impl<'a> Iterator for Pairs<'a> {
-    type Item = (Text, Node<'a>);
+    type Item = (Node<'a>, Node<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let (name, value) = (self.0.next()?, self.0.next()?);
-        Some((name.to_text()?, value))
+        Some((name, value))
     }
 }
 
 /// Members, each name once.
 pub(crate) enum Members<'a> {
     AsWritten(Pairs<'a>),
-    Distinct(std::vec::IntoIter<(Text, Node<'a>)>),
+    Distinct(std::vec::IntoIter<(Node<'a>, Node<'a>)>),
 }
 
 impl<'a> Iterator for Members<'a> {
-    type Item = (Text, Node<'a>);
+    type Item = (Node<'a>, Node<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
@@ -272,6 +284,22 @@ impl<'a> Iterator for Members<'a> {
             Self::Distinct(members) => members.next(),
         }
     }
+}
+
+/// Of members of one name the last value, at the place of the first.
+fn last_of_each<'a>(members: Pairs<'a>) -> Vec<(Node<'a>, Node<'a>)> {
+    let mut places: HashMap<Option<Cow<'a, str>>, usize> = HashMap::new();
+    let mut kept: Vec<(Node<'a>, Node<'a>)> = Vec::new();
+    for (name, value) in members {
+        match places.entry(name.as_text()) {
+            Entry::Occupied(place) => kept[*place.get()].1 = value,
+            Entry::Vacant(place) => {
+                place.insert(kept.len());
+                kept.push((name, value));
+            }
+        }
+    }
+    kept
 }
 
 /// The number a literal means. Rust's parser rounds as JavaScript does and gives Infinity for what is out of range.
