@@ -30,9 +30,17 @@ struct Load {
     title: &'static str,
     unit: &'static str,
     goal: Goal,
+    /// Whether all programs share one core.
+    on_one_core: bool,
 }
 
-const LOADS: [Load; 10] = [
+const LOADS: [Load; 11] = [
+    // Where the scheduler puts two processes that take turns decides what a round trip costs, so once all of them are put
+    // on one core. Under any other load there is work for two.
+    Load {
+        on_one_core: true,
+        ..load("sequential", "sequential calls on one core", "calls/s", SMALL)
+    },
     load("sequential", "sequential calls", "calls/s", SMALL),
     load("concurrent", "64 concurrent calls", "calls/s", SMALL),
     load("flood", "flood of 20000 calls", "calls/s", SMALL),
@@ -51,6 +59,7 @@ const fn load(name: &'static str, title: &'static str, unit: &'static str, goal:
         title,
         unit,
         goal,
+        on_one_core: false,
     }
 }
 
@@ -90,9 +99,7 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
 
     let (mut pure, mut mixed, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for load in &LOADS {
-        // Where the scheduler puts two processes that take turns decides what a round trip costs, so all of them are
-        // put on one core. Under any other load there is work for two.
-        let core = (load.name == "sequential").then_some("0");
+        let core = load.on_one_core.then_some("0");
         let all = format!("0-{}", cores - 1);
         for server in [&js_server, &rust_server, &echo_plain] {
             peers::pin(server.id(), core.unwrap_or(&all))?;
