@@ -9,7 +9,6 @@
 //! quiet is looked for in one pause of 64.
 
 use std::pin::pin;
-use std::sync::LazyLock;
 use std::task::Context;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
@@ -21,13 +20,14 @@ const PATIENCE: Duration = Duration::from_micros(50);
 /// Pauses that are slept through at most before it is tried again.
 const MOST_SKIPPED: u32 = 63;
 
-/// On one core, looking keeps the peer from sending. The system is asked once: it reads files to answer.
-static CORES: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, usize::from));
+/// Pauses that a session has to have before it is found out whether looking can pay: that takes as long as a short one.
+const FIRST_SKIPPED: u32 = 8;
 
 /// Of one session.
 #[derive(Debug)]
 pub(crate) struct BusyPoll {
-    can_pay: bool,
+    /// Not known yet, before the first look.
+    can_pay: Option<bool>,
     now: Now,
     /// Pauses to sleep through before the next try.
     skip: u32,
@@ -43,26 +43,21 @@ enum Now {
 }
 
 impl BusyPoll {
-    /// To be called in the runtime in which the session is driven.
     pub(crate) fn new() -> Self {
-        // With workers, each time a task gives way another of them is woken to look for work, which costs more than is gained.
-        let alone =
-            Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::CurrentThread);
-        Self::if_it_can_pay(alone && *CORES > 1)
-    }
-
-    fn if_it_can_pay(can_pay: bool) -> Self {
         Self {
-            can_pay,
+            can_pay: None,
             now: Now::Busy,
-            skip: 0,
+            skip: FIRST_SKIPPED,
             skipped: 0,
         }
     }
 
     /// There is nothing to do. The task is polled again soon if it should look again.
     pub(crate) fn pause(&mut self, cx: &mut Context<'_>) {
-        if self.can_pay && self.looks(Instant::now()) {
+        if self.can_pay != Some(false)
+            && self.looks(Instant::now())
+            && *self.can_pay.get_or_insert_with(can_pay)
+        {
             // Its first poll has the runtime wake this task, after all others and a look at the sockets.
             let _ = pin!(tokio::task::yield_now()).poll(cx);
         }
@@ -95,6 +90,14 @@ impl BusyPoll {
     }
 }
 
+fn can_pay() -> bool {
+    // With workers, each time a task gives way another of them is woken to look for work, which costs more than is gained.
+    let alone =
+        Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::CurrentThread);
+    // On one core, looking keeps the peer from sending.
+    alone && available_parallelism().is_ok_and(|cores| cores.get() > 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,21 +121,22 @@ mod tests {
 
     #[test]
     fn a_busy_line_is_looked_at_always() {
-        let mut poll = BusyPoll::if_it_can_pay(true);
-        assert!(looked(&mut poll, [SHORT; 200]).into_iter().all(|looked| looked));
+        let mut poll = BusyPoll::new();
+        let looked = looked(&mut poll, [SHORT; 200]);
+        assert!(looked.iter().skip(FIRST_SKIPPED as usize).all(|looked| *looked));
     }
 
     #[test]
     fn a_slow_line_is_looked_at_ever_more_seldom_and_at_last_once_in_64_pauses() {
-        let mut poll = BusyPoll::if_it_can_pay(true);
+        let mut poll = BusyPoll::new();
         let looked = looked(&mut poll, [LONG; 400]);
         let tries: Vec<usize> = (0..looked.len()).filter(|at| looked[*at]).collect();
-        assert_eq!(tries, [0, 2, 6, 14, 30, 62, 126, 190, 254, 318, 382]);
+        assert_eq!(tries, [8, 10, 14, 22, 38, 70, 134, 198, 262, 326, 390]);
     }
 
     #[test]
     fn a_line_that_becomes_busy_is_looked_at_again() {
-        let mut poll = BusyPoll::if_it_can_pay(true);
+        let mut poll = BusyPoll::new();
         looked(&mut poll, [LONG; 400]);
         let looked = looked(&mut poll, [SHORT; 100]);
         let first = looked.iter().position(|looked| *looked).unwrap();
@@ -141,6 +145,6 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn workers_do_not_look() {
-        assert!(!BusyPoll::new().can_pay);
+        assert!(!can_pay());
     }
 }
