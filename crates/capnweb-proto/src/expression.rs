@@ -496,6 +496,8 @@ pub fn encode<C>(
         Value::String(text) => write_string(out, text),
         Value::Bytes(bytes, kind) => {
             out.push_str("[\"bytes\",\"");
+            // The text is appended in small parts, and growing with them copies it; the rest is what ends the message.
+            out.reserve(base64::encoded_len(bytes.len(), false).unwrap_or_default() + 64);
             BASE64.encode_string(bytes, out);
             out.push('"');
             if *kind != BytesKind::Uint8Array {
