@@ -29,8 +29,8 @@ pub use expression::{Encode, Unwritable, encode};
 pub use fetch::normal_headers;
 pub use limits::Limits;
 pub use session::{
-    CallId, Capability, Event, ImportId, OnSendError, PipeId, PipeItem, PlainError, PromiseId, Session,
-    Stats, Subject,
+    CallId, Capability, Event, ImportId, OnSendError, PipeId, PipeItem, PlainError, PromiseId, PromiseMap,
+    Session, Stats, Subject,
 };
 pub use value::{
     Blob, BytesKind, ErrorValue, PathKey, Reached, Request, Response, Text, Value, is_prototype_name,

@@ -23,6 +23,7 @@ use exports::{Export, Exports};
 use imports::{Import, Imports};
 use operation::{Action, From, Operation, Wait, WaitId};
 use pipe::Pipe;
+pub use promise::PromiseMap;
 use promise::{Dependent, Promises};
 use writer::Writer;
 

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// How long it is looked for: who is sent fewer than 20 000 messages a second sleeps.
-const PATIENCE: Duration = Duration::from_micros(50);
+/// How long it is looked for: who is sent fewer than 10 000 messages a second sleeps.
+const PATIENCE: Duration = Duration::from_micros(100);
 /// Pauses that are slept through at most before it is tried again.
 const MOST_SKIPPED: u32 = 63;
 
@@ -117,7 +117,7 @@ mod tests {
     }
 
     const SHORT: Duration = Duration::from_micros(20);
-    const LONG: Duration = Duration::from_micros(60);
+    const LONG: Duration = Duration::from_micros(110);
 
     #[test]
     fn a_busy_line_is_looked_at_always() {

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
 
-use capnweb_proto::{Capability as Wire, ImportId, PipeId, PipeItem, PromiseId, Session, Subject};
+use capnweb_proto::{
+    Capability as Wire, ImportId, PipeId, PipeItem, PromiseId, PromiseMap, Session, Subject,
+};
 use hashbrown::HashMap;
 use tokio::sync::{Notify, oneshot};
 
@@ -97,7 +99,7 @@ pub(crate) type OnBroken = Box<dyn FnOnce(&Error) + Send>;
 
 pub(crate) struct State {
     pub(crate) session: Session<Local>,
-    pub(crate) cells: HashMap<PromiseId, Weak<Cell>>,
+    pub(crate) cells: PromiseMap<Weak<Cell>>,
     pub(crate) readers: HashMap<PipeId, oneshot::Sender<Next>>,
     pub(crate) writers: HashMap<ImportId, Weak<Writer>>,
     pub(crate) broken: Option<Error>,
@@ -152,7 +154,7 @@ impl Core {
         Arc::new(Self {
             state: Mutex::new(State {
                 session,
-                cells: HashMap::new(),
+                cells: PromiseMap::default(),
                 readers: HashMap::new(),
                 writers: HashMap::new(),
                 broken: None,
@@ -188,7 +190,7 @@ impl Core {
         for dropped in dropped {
             match dropped {
                 Dropped::Promise(id) => {
-                    state.cells.remove(&id);
+                    state.cells.remove(id);
                     state.session.drop_result(id);
                 }
                 Dropped::Import(id) => {
@@ -497,9 +499,7 @@ impl Core {
             // A callback that panics is the application's own affair; the session has to be taken down all the same.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback(&error)));
         }
-        let mut cells: Vec<_> = cells.into_iter().collect();
-        cells.sort_unstable_by_key(|(id, _)| *id);
-        for (_, cell) in cells {
+        for cell in cells.into_values() {
             if let Some(cell) = cell.upgrade() {
                 cell.settle(Err(error.clone()));
             }

@@ -334,7 +334,7 @@ pub(crate) fn deliver(
                             Ok(value) => Ok(core.to_local(value)),
                             Err(error) => Err(Error::thrown(core.to_local(error))),
                         };
-                        let cell = state.cells.remove(&promise).and_then(|cell| cell.upgrade());
+                        let cell = state.cells.remove(promise).and_then(|cell| cell.upgrade());
                         // Without one, the value goes, and releases what is in it.
                         settled.extend(cell.map(|cell| cell.set(outcome)));
                     }

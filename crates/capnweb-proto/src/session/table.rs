@@ -112,6 +112,20 @@ impl<V> Table<V> {
         self.trim();
     }
 
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.old.values().chain(self.window.iter().flatten())
+    }
+
+    /// All of them, in the order of their ids.
+    pub(super) fn into_values(self) -> impl Iterator<Item = V> {
+        let window = (self.first..)
+            .zip(self.window)
+            .filter_map(|(id, value)| Some((id, value?)));
+        let mut all: Vec<_> = self.old.into_iter().chain(window).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all.into_iter().map(|(_, value)| value)
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -230,6 +244,8 @@ mod tests {
             for (id, value) in &model {
                 prop_assert_eq!(table.get(*id), Some(value));
             }
+            prop_assert_eq!(table.values().count(), model.len());
+            prop_assert!(table.into_values().eq(model.into_values()));
         }
     }
 
