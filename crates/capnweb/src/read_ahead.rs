@@ -15,7 +15,7 @@ const LARGE_READ: usize = 64 * 1024;
 
 thread_local! {
     /// Room for one large read, or nothing while a connection has it. Most of what is read is handed on before another
-    /// connection's turn, so a thread hardly needs a second one, and making one costs more than reading.
+    /// connection's turn, so a thread hardly needs a second one, and each would be allocated and cleared for one read.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
