@@ -10,6 +10,7 @@ mod map;
 mod operation;
 mod pipe;
 mod promise;
+mod promise_map;
 mod table;
 mod writer;
 
@@ -23,8 +24,8 @@ use exports::{Export, Exports};
 use imports::{Import, Imports};
 use operation::{Action, From, Operation, Wait, WaitId};
 use pipe::Pipe;
-pub use promise::PromiseMap;
 use promise::{Dependent, Promises};
+pub use promise_map::PromiseMap;
 use writer::Writer;
 
 use crate::expression::{decode, encode, write_path};

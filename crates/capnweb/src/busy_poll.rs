@@ -100,6 +100,8 @@ fn can_pay() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
 
     /// Which of these pauses were looked through, if each lasts as long as given.
@@ -141,6 +143,27 @@ mod tests {
         let looked = looked(&mut poll, [SHORT; 100]);
         let first = looked.iter().position(|looked| *looked).unwrap();
         assert!(first < 64 && looked[first..].iter().all(|looked| *looked));
+    }
+
+    #[tokio::test]
+    async fn a_pause_comes_back_by_itself_until_it_sleeps() {
+        if !can_pay() {
+            // There is one core.
+            return;
+        }
+        let mut poll = BusyPoll::new();
+        poll.skip = 0;
+        let mut polls = 0;
+        let pause = std::future::poll_fn(|cx| {
+            polls += 1;
+            poll.pause(cx);
+            match poll.now {
+                Now::Asleep => Poll::Ready(()),
+                _ => Poll::Pending,
+            }
+        });
+        let ended = tokio::time::timeout(Duration::from_secs(20), pause).await;
+        assert!(ended.is_ok() && polls > 1, "{polls}");
     }
 
     #[tokio::test(flavor = "multi_thread")]

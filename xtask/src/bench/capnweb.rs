@@ -35,8 +35,8 @@ struct Load {
 }
 
 const LOADS: [Load; 11] = [
-    // Where the scheduler puts two processes that take turns decides what a round trip costs, so once all of them are put
-    // on one core. Under any other load there is work for two.
+    // Where the scheduler puts two processes that take turns decides what a round trip costs, so they are also measured where
+    // it has no choice.
     Load {
         on_one_core: true,
         ..load("sequential", "sequential calls on one core", "calls/s", SMALL)

@@ -68,6 +68,33 @@ fn a_call_is_answered_when_pulled_and_forgotten_when_released() {
 }
 
 #[test]
+fn an_object_does_not_depend_on_the_one_before_it() {
+    let objects = [
+        r#"{"a":1,"b":2}"#,
+        r#"{"a":3,"\u0062":4}"#,
+        r#"{"b":5,"__proto__":6,"a":7}"#,
+        r#"{"b":8,"a":9,"a":10}"#,
+        r#"{"a":{"b":11},"c":12,"toJSON":13}"#,
+        r#"{"a":{"c":14},"c":[["x"]]}"#,
+        r#"{}"#,
+        r#"{"a name of more than twenty-four bytes":15}"#,
+        r#"{"a name of more than twenty-four bytes":16,"a":17}"#,
+    ];
+    let argument = |text: &str| {
+        let mut s = session();
+        s.handle_message(&format!(r#"["push",["pipeline",0,["f"],[{text}]]]"#))
+            .unwrap();
+        calls(&mut s).remove(0).3.remove(0)
+    };
+    for one in objects {
+        for other in objects {
+            let both = V::Array(vec![argument(one), argument(other)]);
+            assert_eq!(argument(&format!("[[{one},{other}]]")), both);
+        }
+    }
+}
+
+#[test]
 fn calls_on_unsettled_results_keep_their_order() {
     let mut s = session();
     for message in [
